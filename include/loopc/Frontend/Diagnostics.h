@@ -33,7 +33,7 @@ struct DiagnosticLabel {
 
 struct Diagnostic {
   Severity severity = Severity::Error;
-  ErrorCode code;
+  ErrorCode code{};
   std::string message;
   DiagnosticLabel primary;
   std::vector<DiagnosticLabel> secondary;
