@@ -105,6 +105,7 @@ struct Expr {
   const ExprKind kind;
   SourceRange range;
   bool parenthesized = false; // `range` then includes the parentheses
+  uint16_t height = 1;        // nodes on the longest path to a leaf; at most frontend::maxNesting
   virtual ~Expr() = default;
 
 protected:
@@ -348,6 +349,7 @@ enum class StmtKind {
 struct Stmt {
   const StmtKind kind;
   SourceRange range; // without comments and without `;`
+  uint16_t height = 1;
   virtual ~Stmt() = default;
 
 protected:

@@ -21,7 +21,7 @@ struct SourceRange {
   SourceRange to(SourceRange other) const {
     return {begin < other.begin ? begin : other.begin, end > other.end ? end : other.end};
   }
-  bool operator==(const SourceRange &) const = default;
+  bool operator==(SourceRange other) const { return begin == other.begin && end == other.end; }
 };
 
 /// Both count from 1; the column counts bytes.

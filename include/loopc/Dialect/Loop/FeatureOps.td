@@ -1,0 +1,101 @@
+// Ops along the feature axes of a token. A row dimension (LANES) is never cut, moved or reduced by them.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+class Loop_FeatureOp<string mnemonic, list<Trait> traits = []> : Loop_Op<mnemonic, AnyForm, !listconcat([Pure], traits)>;
+
+def Loop_LinearOp : Loop_FeatureOp<"linear"> {
+  let summary = "y = W x (+ b): W is [outputs, inputs], or [inputs] for one scalar output";
+  let description = [{
+    The input has one feature axis of K elements. Products are accumulated in f32 (f64 in the f64 interpreter) in the
+    given order.
+
+    ```mlir
+    %y = loop.linear %x, %W : (tensor<768xf32>, tensor<32x768xf32>) -> tensor<32xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias,
+                       OptionalAttr<Loop_OrderAttr>:$order);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{$input `,` $weight (`bias` $bias^)? (`order` `(` $order^ `)`)? attr-dict `:` functional-type(operands, results)}];
+  let hasVerifier = 1;
+}
+
+def Loop_NormOp : Loop_FeatureOp<"norm"> {
+  let summary = "normalisation over the last feature axis, statistics in f32; optional gain";
+  let description = [{
+    `rms`: x / sqrt(mean(x^2) + eps) * gain; `layer`: (x - mean) / sqrt(var + eps) * gain.
+    Sources: Zhang and Sennrich, arXiv 1910.07467; Ba et al., arXiv 1607.06450.
+  }];
+  let arguments = (ins Loop_NormKindAttr:$kind, AnyRankedTensor:$input, Optional<AnyRankedTensor>:$gain, F64Attr:$eps,
+                       OptionalAttr<Loop_OrderAttr>:$order);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{$kind $input (`,` $gain^ `:` type($gain) `in`)? `eps` `(` $eps `)` (`order` `(` $order^ `)`)? attr-dict
+                         `:` type($input) `->` type($result)}];
+  let hasVerifier = 1;
+}
+
+def Loop_ActOp : Loop_FeatureOp<"act", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "an activation function, element by element";
+  let arguments = (ins Loop_ActKindAttr:$kind, AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($result)";
+}
+
+def Loop_SoftmaxOp : Loop_FeatureOp<"softmax", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "softmax over the last feature axis";
+  let arguments = (ins AnyRankedTensor:$input, OptionalAttr<Loop_OrderAttr>:$order);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input (`order` `(` $order^ `)`)? attr-dict `:` type($result)";
+}
+
+def Loop_ReduceOp : Loop_FeatureOp<"reduce"> {
+  let summary = "reduces one feature axis; an empty mean is 0";
+  let arguments = (ins Loop_ReduceKindAttr:$kind, AnyRankedTensor:$input, I64Attr:$axis, OptionalAttr<Loop_OrderAttr>:$order);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$kind $input `over` $axis (`order` `(` $order^ `)`)? attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Loop_EmbedOp : Loop_FeatureOp<"embed"> {
+  let summary = "row `id` of a table";
+  let arguments = (ins AnyRankedTensor:$id, AnyRankedTensor:$table);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$id `,` $table attr-dict `:` functional-type(operands, results)";
+}
+
+def Loop_RopeOp : Loop_FeatureOp<"rope"> {
+  let summary = "rotary position embedding on the last feature axis, angles position * base^(-2i/dim), computed in f32";
+  let description = "Source: Su et al., arXiv 2104.09864. In LANES the position is a column of the lanes.";
+  let arguments = (ins AnyRankedTensor:$input, Optional<Loop_LanesType>:$lanes, F64Attr:$base, Loop_PairsAttr:$pairs);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{$input (`at` $lanes^ `in` type($lanes))? `base` `(` $base `)` `pairs` `(` $pairs `)` attr-dict `:` type($input) `->` type($result)}];
+}
+
+def Loop_ReshapeOp : Loop_FeatureOp<"reshape"> {
+  let summary = "the same features under other axes, row-major";
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+def Loop_SliceOp : Loop_FeatureOp<"slice"> {
+  let summary = "elements begin, begin+1, … of one feature axis; the result type says how many";
+  let arguments = (ins AnyRankedTensor:$input, I64Attr:$axis, I64Attr:$begin);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `axis` $axis `from` $begin attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+def Loop_ConcatOp : Loop_FeatureOp<"concat"> {
+  let summary = "joins values along the last feature axis";
+  let arguments = (ins Variadic<AnyRankedTensor>:$inputs);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$inputs attr-dict `:` type($inputs) `->` type($result)";
+  let hasVerifier = 1;
+}
+def Loop_BroadcastOp : Loop_FeatureOp<"broadcast"> {
+  let summary = "repeats a value over feature axes it does not have; feature axis i becomes axis dims[i]";
+  let arguments = (ins AnyRankedTensor:$input, DenseI64ArrayAttr:$dims);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `dims` $dims attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}

@@ -1,0 +1,64 @@
+// The LANES form: stages, schedule, state bank, columns, explicit K/V rows.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+def Loop_BankOp : Loop_Op<"bank", LanesForm, [Symbol]> {
+  let summary = "fields that every state bank slot has";
+  let arguments = (ins SymbolNameAttr:$sym_name, Loop_FieldArrayAttr:$fields);
+  let assemblyFormat = "$sym_name $fields attr-dict";
+}
+def Loop_ScheduleOp : Loop_Op<"schedule", LanesForm> {
+  let summary = "the ways a lane takes through the stages; the first stage named is where it is born";
+  let arguments = (ins Loop_EdgeArrayAttr:$edges);
+  let assemblyFormat = "$edges attr-dict";
+}
+def Loop_StageOp : Loop_Op<"stage", LanesForm, [Symbol, SingleBlock, IsolatedFromAbove]> {
+  let summary = "advances a vector of lanes by one step";
+  let description = [{
+    Block arguments are (lanes, rounds: index, bank, cache?). Returns (bank, cache?, values…): the stage `head` returns
+    the logits too.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name $body attr-dict";
+}
+def Loop_ColumnOp : Loop_Op<"column", LanesForm, [Pure]> {
+  let summary = "a column of the lanes as a value";
+  let arguments = (ins Loop_ColumnAttr:$column, Loop_LanesType:$lanes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$column `of` $lanes attr-dict `:` type($lanes) `->` type($result)";
+}
+def Loop_LoadOp : Loop_Op<"load", LanesForm> {
+  let summary = "a bank field of every lane's slot";
+  let arguments = (ins Loop_BankType:$bank, StrAttr:$field, Loop_LanesType:$lanes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$bank `[` $field `]` `at` $lanes attr-dict `:` type($bank) `,` type($lanes) `->` type($result)";
+}
+def Loop_StoreOp : Loop_Op<"store", LanesForm> {
+  let summary = "writes a bank field of every lane's slot";
+  let arguments = (ins AnyRankedTensor:$value, Loop_BankType:$bank, StrAttr:$field, Loop_LanesType:$lanes);
+  let results = (outs Loop_BankType:$result);
+  let assemblyFormat = "$value `to` $bank `[` $field `]` `at` $lanes attr-dict `:` type($value) `,` type($bank) `,` type($lanes) `->` type($result)";
+}
+def Loop_SpreadOp : Loop_Op<"spread", LanesForm, [Pure]> {
+  let summary = "the same value (of parameters, constants) for every row";
+  let arguments = (ins AnyRankedTensor:$input, Loop_LanesType:$lanes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `over` $lanes attr-dict `:` type($input) `,` type($lanes) `->` type($result)";
+  let hasVerifier = 1;
+}
+def Loop_KVAppendOp : Loop_Op<"kv.append", LanesForm> {
+  let summary = "every lane writes its key and value row of this site into the plane `write(iteration)` of the site's plan";
+  let arguments = (ins AnyRankedTensor:$k, AnyRankedTensor:$v, Loop_CacheType:$cache, FlatSymbolRefAttr:$site, Variadic<Index>:$index,
+                       Loop_LanesType:$lanes);
+  let results = (outs Loop_CacheType:$result);
+  let assemblyFormat = [{$k `,` $v `to` $cache `at` $site (`[` $index^ `]`)? `lanes` $lanes attr-dict
+    `:` type($k) `,` type($v) `,` type($cache) `,` type($lanes) `->` type($result)}];
+}
+def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm> {
+  let summary = "attention of every lane over rows of plane `read(iteration)`, positions 0 … its own";
+  let arguments = (ins AnyRankedTensor:$q, Loop_CacheType:$cache, FlatSymbolRefAttr:$site, Variadic<Index>:$index, Loop_LanesType:$lanes,
+                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_OrderAttr>:$order);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{$q `in` $cache `at` $site (`[` $index^ `]`)? `lanes` $lanes `scale` `(` $scale `)` (`window` `(` $window^ `)`)?
+    (`softcap` `(` $softcap^ `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($cache) `,` type($lanes) `->` type($result)}];
+}

@@ -1,0 +1,83 @@
+// Depth: loops over shared weights, stacks of layers, uniform branches, draws.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+def Loop_YieldOp : Loop_Op<"yield", AnyForm, [Terminator, Pure, ReturnLike, AttrSizedOperandSegments,
+                                               ParentOneOf<["RecurOp", "StackOp", "WhereOp"]>]> {
+  let summary = "the next states of a body; `exit` is the exit test of a recur that has one";
+  let arguments = (ins Variadic<AnyType>:$values, Optional<AnyType>:$exit);
+  let assemblyFormat = "($values^ `:` type($values))? (`exit` `(` $exit^ `:` type($exit) `)`)? attr-dict";
+}
+
+def Loop_RecurOp : Loop_Op<"recur", AnyForm, [AttrSizedOperandSegments, AttrSizedResultSegments, SingleBlock]> {
+  let summary = "the looped block: the same weights in every iteration, the count known only at run time";
+  let description = [{
+    SOURCE, PLANNED: block arguments are (iteration: index, states…), results are the final states. A value captured
+    from outside is loop invariant; nothing else is.
+
+    LANES: operands `rounds` and `lanes` are there; block arguments are (active lanes, states…, with…, cache?). Up to
+    `rounds` times the lanes with iteration < limit that have not exited run the body, their states are written back
+    and their iteration grows by one; the others keep their states and write no cache row. Results are
+    (lanes, states…, cache?). Row values enter only through `states` and `with`.
+
+    ```mlir
+    %h = loop.recur @core count @loops state(%s : tensor<4xf32>) kv(#loop.kv<depth_indexed>) {
+    ^bb0(%t: index, %x: tensor<4xf32>):
+      %y = arith.addf %x, %e : tensor<4xf32>
+      loop.yield %y : tensor<4xf32>
+    } -> tensor<4xf32>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$name, FlatSymbolRefAttr:$count, Variadic<AnyRankedTensor>:$states,
+                       Variadic<AnyRankedTensor>:$with, Optional<Loop_LanesType>:$lanes, Optional<Index>:$rounds,
+                       Optional<Loop_CacheType>:$cache, OptionalAttr<Loop_KVAttr>:$kv, OptionalAttr<Loop_ExitAttr>:$exit,
+                       OptionalAttr<Loop_RecurPlanAttr>:$plan);
+  let results = (outs Optional<Loop_LanesType>:$outLanes, Variadic<AnyRankedTensor>:$results, Optional<Loop_CacheType>:$outCache);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $name `count` $count (`rounds` `(` $rounds^ `)`)? (`of` $lanes^ `:` type($lanes))? (`state` `(` $states^ `:` type($states) `)`)?
+    (`with` `(` $with^ `:` type($with) `)`)? (`cache` `(` $cache^ `:` type($cache) `)`)? (`kv` `(` $kv^ `)`)?
+    (`exit` `(` $exit^ `)`)? (`plan` `(` $plan^ `)`)? $body (`lanes` type($outLanes)^)? (`->` type($results)^)? (`cache` type($outCache)^)? attr-dict}];
+  let hasRegionVerifier = 1;
+}
+
+def Loop_StackOp : Loop_Op<"stack", AnyForm, [AttrSizedOperandSegments, AttrSizedResultSegments, SingleBlock]> {
+  let summary = "a rolled stack of layers: own weights for each index, the body is compiled once";
+  let description = [{
+    Block arguments are (layer: index, states…, cache?). The index runs from 0 to `layers` - 1.
+  }];
+  let arguments = (ins SymbolNameAttr:$name, I64Attr:$layers, Variadic<AnyRankedTensor>:$states, Optional<Loop_CacheType>:$cache);
+  let results = (outs Variadic<AnyRankedTensor>:$results, Optional<Loop_CacheType>:$outCache);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $name `layers` $layers (`state` `(` $states^ `:` type($states) `)`)? (`cache` `(` $cache^ `:` type($cache) `)`)? $body
+    (`->` type($results)^)? (`cache` type($outCache)^)? attr-dict}];
+  let hasRegionVerifier = 1;
+}
+
+def Loop_WhereOp : Loop_Op<"where", AnyForm, [AttrSizedOperandSegments, AttrSizedResultSegments, SingleBlock]> {
+  let summary = "runs the body where the condition holds; elsewhere the states are kept and nothing is written";
+  let description = [{
+    Block arguments are (states…, cache?). A condition of type `i1` (of indices, counts, options) is uniform: one branch
+    for all rows. A condition per row (`tensor<i1>`) makes a subset of rows.
+  }];
+  let arguments = (ins AnyType:$condition, Variadic<AnyRankedTensor>:$states, Optional<Loop_CacheType>:$cache);
+  let results = (outs Variadic<AnyRankedTensor>:$results, Optional<Loop_CacheType>:$outCache);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{$condition `:` type($condition) (`state` `(` $states^ `:` type($states) `)`)? (`cache` `(` $cache^ `:` type($cache) `)`)? $body
+    (`->` type($results)^)? (`cache` type($outCache)^)? attr-dict}];
+  let hasRegionVerifier = 1;
+}
+
+def Loop_NoiseOp : Loop_Op<"noise", SourceForm, [Pure]> {
+  let summary = "a named draw: an input of every token with a default distribution, keyed by (seed, name, position)";
+  let arguments = (ins StrAttr:$name, Loop_LawAttr:$law);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$name `law` `(` $law `)` attr-dict `:` type($result)";
+}
+
+def Loop_StopGradientOp : Loop_Op<"stop_gradient", AnyForm, [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "the identity; in training no gradient passes";
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+}
