@@ -1,0 +1,168 @@
+// The lane scheduler: sequences in, stage calls out (design: runtime.md §1-§5).
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include "loopc/runtime/Executor.h"
+#include "loopc/runtime/KvPool.h"
+#include "loopc/runtime/Policy.h"
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace loopc::rt {
+
+using SequenceId = uint32_t;
+
+/// Default: the mode the metadata names, else Leave if the policy defines holes, else Select. Off: exits are ignored.
+enum class ExitMode : uint8_t { Default, Off, Leave, Select };
+/// Declared: the order of the metadata. Token: a token finishes before the next begins. Chunk: the tokens of a chunk
+/// take each iteration together and older chunks are finished (`order by_call`: the cut is an input of the function).
+enum class PrefillOrder : uint8_t { Declared, Token, Chunk };
+
+struct EngineOptions {
+  uint32_t capacity = 64;    ///< most lanes of a call
+  uint64_t kvBytes = 0;      ///< K/V memory of all pools together; 0: half of the memory of the machine
+  Poison poison = Poison::Off;
+  bool shuffle = false;      ///< tests: pick a random legal subset of the ready lanes in each call
+  uint64_t shuffleSeed = 0;
+  uint32_t faults = 0;       ///< tests: known mistakes to make on purpose, see Fault
+};
+
+/// Known mistakes (runtime.md §9) as switches: a comparison with token-after-token decoding must notice each.
+enum Fault : uint32_t {
+  FaultNeedShared = 1,   ///< pitfall 1: need(d) = d + 1 for planes that several iterations write
+  FaultParentOnly = 2,   ///< pitfall 2: only the next older lane is asked
+  FaultNoAlias = 4,      ///< pitfall 3: deeper planes of an exited token stay empty
+  FaultForkShares = 8,   ///< pitfall 5: a fork keeps writing rows it shares
+  FaultRecomputeFull = 16, ///< pitfall 6: positions computed again forget their given exit
+};
+
+/// Values of a draw given by position instead of drawn: value of position p is values[(p - first) * elements ...].
+struct GivenDraw {
+  uint32_t first = 0;
+  std::vector<float> values;
+};
+
+struct SequenceOptions {
+  int32_t loops = -1;   ///< iterations; -1: the default of the model
+  uint64_t seed = 0;    ///< key of the draws ...
+  uint64_t request = 0; ///< ... with this number of the request and the position
+  std::map<std::string, float> knobs;
+  ExitMode exit = ExitMode::Default;
+  int32_t minLoops = 0;   ///< iterations before an exit may act; 0: the model's
+  int32_t checkEvery = 0; ///< then at every n-th iteration; 0: the model's
+  /// Given exits: position p exits after exitAfter[p] iterations (1 .. loops); 0 or no entry: runs them all. If not
+  /// empty, the model's own test is not used. Leave or Select says what an exit does.
+  std::vector<int32_t> exitAfter;
+  std::map<std::string, GivenDraw> draws;
+  PrefillOrder order = PrefillOrder::Declared;
+  uint32_t prefix = 0; ///< positions below are seen by all (prefix masks)
+};
+
+enum class LogitsFor : uint8_t { None, Last, All };
+
+struct FeedOptions {
+  /// Tokens per piece: 0 takes as many as fit (order free), one (token) or all of them (chunk).
+  uint32_t chunk = 0;
+  LogitsFor logits = LogitsFor::Last;
+  /// Also logits after every iteration, as if the loop ended there: coda and head run on a copy of the state, with
+  /// coda rows of their own (one plane per iteration, seen by later readouts of that iteration).
+  bool everyIteration = false;
+  /// Bank fields to copy out (see Observation), of the positions that have logits; All for LogitsFor::None.
+  std::vector<std::string> observe;
+};
+
+/// Values of one bank field, f32, row-major; `shape` is the value of one lane.
+struct Observation {
+  std::vector<int64_t> shape;
+  std::vector<float> prelude;    ///< [rows, shape] after the prelude
+  std::vector<float> iterations; ///< [rows, loops, shape] after each iteration; zero where not executed
+  std::vector<float> final;      ///< [rows, shape] after coda and head of the final readout
+};
+
+/// What one `feed` gave. `rows` = positions with outputs: the last `rows` of `count`.
+struct FeedResult {
+  uint32_t first = 0, count = 0; ///< positions fed: first .. first + count - 1
+  uint32_t rows = 0, vocab = 0, loops = 0;
+  std::vector<float> logits;          ///< [rows, vocab]; empty for LogitsFor::None
+  std::vector<float> iterationLogits; ///< [rows, loops, vocab], zero where not executed; empty unless asked
+  std::vector<int32_t> depth;         ///< [count] iterations completed in the state that the readout took
+  std::vector<int32_t> executed;      ///< [count] iterations run
+  std::map<std::string, Observation> observed;
+  std::span<const float> row(uint32_t r) const { return {logits.data() + size_t(r) * vocab, vocab}; }
+};
+
+/// Counters since the engine was made.
+struct EngineStats {
+  uint64_t calls[stageCount] = {};          ///< stage calls
+  uint64_t laneCalls[stageCount] = {};      ///< lanes summed over calls
+  uint64_t rounds = 0;                      ///< iterations summed over core calls
+  uint64_t laneIterations = 0;              ///< iterations completed, summed over lanes
+  uint64_t tokens = 0;                      ///< positions that became final
+  uint64_t peakPages[LOOPC_MAX_POOLS] = {}; ///< most pages in use
+};
+
+/// Keys or values of positions of one (pool, site, layer, plane): [positions, heads, dim].
+struct KvBlock {
+  int64_t positions = 0, heads = 0, dim = 0;
+  std::vector<float> values;
+};
+
+/// Runs many sequences over one executor. One thread; deterministic: results of a sequence do not depend on the other
+/// sequences, on how they share calls, or (for policies of order free) on how the tokens were cut.
+/// Every member may throw Error; a sequence whose call failed loses the tokens that were not final and can be used on.
+class Engine {
+public:
+  Engine(Executor &executor, const EngineOptions &options = {});
+  ~Engine();
+  Engine(const Engine &) = delete;
+  Engine &operator=(const Engine &) = delete;
+
+  const ModelInfo &info() const;
+
+  /// Refuses loop counts, knobs, exits and orders that the model or its policy does not allow.
+  SequenceId open(const SequenceOptions &options = {});
+  void close(SequenceId id);
+
+  /// Appends tokens and runs until all of them are final. Other sequences do not advance.
+  FeedResult feed(SequenceId id, std::span<const int32_t> tokens, const FeedOptions &options = {});
+
+  /// The same in two halves, for many sequences at once: `enqueue` for each, `step` until `take` gives a result.
+  void enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedOptions &options = {});
+  /// Births and one call of each stage at most, mixing sequences and iterations. False if there was nothing to do.
+  bool step();
+  bool ready(SequenceId id) const;
+  std::optional<FeedResult> take(SequenceId id);
+
+  /// Drops positions >= `position` (and whatever is in flight).
+  void rollback(SequenceId id, uint32_t position);
+  /// A copy that shares the rows of all final positions. Tokens still in flight are run again by the copy.
+  SequenceId fork(SequenceId id);
+
+  /// Tokens appended, final or not; number of final positions.
+  std::span<const int32_t> tokens(SequenceId id) const;
+  uint32_t length(SequenceId id) const;
+  /// Iterations in the state of each final position (see FeedResult::depth).
+  std::span<const int32_t> depths(SequenceId id) const;
+  int32_t loops(SequenceId id) const;
+
+  /// Keys (kv = 0) or values (kv = 1) as the generated code sees them in `plane`, positions [first, last).
+  KvBlock readKv(SequenceId id, Stage stage, size_t site, int64_t layer, int kv, uint32_t plane, uint32_t first,
+                 uint32_t last) const;
+  /// Row id of (pool of `stage`, plane, position), -1 if there is none.
+  int32_t rowOf(SequenceId id, Stage stage, uint32_t plane, uint32_t position) const;
+
+  const EngineStats &stats() const;
+  const KvPool &pool(size_t index) const;
+  uint32_t slotsInUse() const;
+  /// Throws Error naming the first broken invariant (references, pages, slots, order of lanes): tests, debug builds.
+  void checkInvariants() const;
+
+private:
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+};
+
+} // namespace loopc::rt
