@@ -12,6 +12,13 @@
 using namespace mlir;
 using namespace mlir::loop;
 
+FailureOr<std::string> mlir::loop::parseName(AsmParser &parser) {
+  std::string name;
+  if (parser.parseKeywordOrString(&name))
+    return failure();
+  return name;
+}
+
 #include "loopc/Dialect/Loop/LoopDialect.cpp.inc"
 #include "loopc/Dialect/Loop/LoopEnums.cpp.inc"
 #include "loopc/Dialect/Loop/LoopInterfaces.cpp.inc"

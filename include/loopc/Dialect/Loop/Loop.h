@@ -14,6 +14,11 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace mlir::loop {
+/// A name in an attribute or type: an identifier or a string.
+FailureOr<std::string> parseName(AsmParser &parser);
+} // namespace mlir::loop
+
 #include "loopc/Dialect/Loop/LoopDialect.h.inc"
 #include "loopc/Dialect/Loop/LoopEnums.h.inc"
 #define GET_ATTRDEF_CLASSES

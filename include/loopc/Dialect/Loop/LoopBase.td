@@ -86,6 +86,22 @@ def Loop_EdgeWhen : Loop_Enum<"EdgeWhen", "when a lane takes an edge of the sche
   I32EnumAttrCase<"always", 0>, I32EnumAttrCase<"running", 1>, I32EnumAttrCase<"finished", 2>]>;
 
 //===-- attributes -----------------------------------------------------------------------------------------------===//
+/// A name, printed without quotes where it is an identifier.
+class Loop_Name<string desc> : StringRefParameter<desc> {
+  let parser = "::mlir::loop::parseName($_parser)";
+  let printer = "$_printer.printKeywordOrString($_self)";
+}
+
+/// A name: printed bare where it is an identifier (dots allowed), else in quotes.
+class Loop_NameParameter<string desc> : StringRefParameter<desc> {
+  let parser = [{[&]() -> ::mlir::FailureOr<std::string> {
+    std::string name;
+    if ($_parser.parseKeywordOrString(&name))
+      return ::mlir::failure();
+    return name;
+  }()}];
+  let printer = "$_printer.printKeywordOrString($_self)";
+}
 class Loop_Attr<string name, string mnem> : AttrDef<Loop_Dialect, name> { let mnemonic = mnem; }
 
 def Loop_RowsAttr : Loop_Attr<"Rows", "rows"> {
@@ -94,7 +110,7 @@ def Loop_RowsAttr : Loop_Attr<"Rows", "rows"> {
     The encoding of a tensor that varies over rows: dimension 0 has one row per member of the named space
     (`lane`, or a subset that an op makes). Two spaces never mix in one op.
   }];
-  let parameters = (ins StringRefParameter<"name of the space">:$space);
+  let parameters = (ins Loop_Name<"name of the space">:$space);
   let assemblyFormat = "`<` $space `>`";
 }
 def Loop_KVAttr : Loop_Attr<"KV", "kv"> {
@@ -106,7 +122,7 @@ def Loop_KVAttr : Loop_Attr<"KV", "kv"> {
 }
 def Loop_ExitAttr : Loop_Attr<"Exit", "exit"> {
   let summary = "an exit test: what leaves together, from which iteration on, how often it is asked";
-  let parameters = (ins StringRefParameter<"name">:$name, EnumParameter<Loop_Grain>:$grain,
+  let parameters = (ins Loop_Name<"name">:$name, EnumParameter<Loop_Grain>:$grain,
                         DefaultValuedParameter<"int64_t", "1">:$min, DefaultValuedParameter<"int64_t", "1">:$every);
   let assemblyFormat = "`<` $name `,` $grain (`min` $min^)? (`every` $every^)? `>`";
 }
@@ -157,13 +173,13 @@ def Loop_ContractAttr : Loop_Attr<"Contract", "contract"> {
 }
 def Loop_FieldAttr : Loop_Attr<"Field", "field"> {
   let summary = "a named value that lives in a state bank slot between stages";
-  let parameters = (ins StringRefParameter<"name">:$name, "::mlir::Type":$type);
+  let parameters = (ins Loop_Name<"name">:$name, "::mlir::Type":$type);
   let assemblyFormat = "`<` $name `:` $type `>`";
 }
 def Loop_FieldArrayAttr : TypedArrayAttrBase<Loop_FieldAttr, "fields of a bank">;
 def Loop_EdgeAttr : Loop_Attr<"Edge", "edge"> {
   let summary = "where a lane goes after a stage";
-  let parameters = (ins StringRefParameter<"stage">:$from, StringRefParameter<"stage">:$to, EnumParameter<Loop_EdgeWhen>:$when);
+  let parameters = (ins Loop_Name<"stage">:$from, Loop_Name<"stage">:$to, EnumParameter<Loop_EdgeWhen>:$when);
   let assemblyFormat = "`<` $from `->` $to `,` $when `>`";
 }
 def Loop_EdgeArrayAttr : TypedArrayAttrBase<Loop_EdgeAttr, "edges of a schedule">;
@@ -172,7 +188,7 @@ def Loop_EdgeArrayAttr : TypedArrayAttrBase<Loop_EdgeAttr, "edges of a schedule"
 class Loop_Type<string name, string mnem> : TypeDef<Loop_Dialect, name> { let mnemonic = mnem; }
 def Loop_LanesType : Loop_Type<"Lanes", "lanes"> {
   let summary = "the ordered rows of a space with their columns (token, position, sequence, slot, iteration, limit)";
-  let parameters = (ins StringRefParameter<"row space">:$space);
+  let parameters = (ins Loop_Name<"row space">:$space);
   let assemblyFormat = "`<` $space `>`";
 }
 def Loop_BankType : Loop_Type<"Bank", "bank"> {

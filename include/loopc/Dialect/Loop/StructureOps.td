@@ -47,11 +47,14 @@ def Loop_WeightOp : Loop_Op<"weight", AnyForm, [Symbol]> {
     (row-major over `tables`; -1: this entry does not exist, it is read only under a `loop.where` on the same condition).
     `row_map` names a permutation of the rows between the file and the model (`adjacent_pairs`), `row_block` its period.
     `tie` names the weight whose values are used instead of values of its own.
+    `merged` lists the weights whose rows are joined, in order, into this one (`loop-merge-linears`); their `source`,
+    `indices` and row maps hold for their own rows, and they have the same tables.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<DenseI64ArrayAttr>:$tables,
                        OptionalAttr<StrAttr>:$source, OptionalAttr<DenseI64ArrayAttr>:$indices,
-                       OptionalAttr<StrAttr>:$row_map, OptionalAttr<I64Attr>:$row_block, OptionalAttr<FlatSymbolRefAttr>:$tie);
-  let assemblyFormat = "$sym_name `:` $type (`tables` $tables^)? (`from` $source^)? (`indices` $indices^)? (`tie` $tie^)? attr-dict";
+                       OptionalAttr<StrAttr>:$row_map, OptionalAttr<I64Attr>:$row_block, OptionalAttr<FlatSymbolRefAttr>:$tie,
+                       OptionalAttr<FlatSymbolRefArrayAttr>:$merged);
+  let assemblyFormat = "$sym_name `:` $type (`tables` $tables^)? (`from` $source^)? (`indices` $indices^)? (`tie` $tie^)? (`merged` $merged^)? attr-dict";
   let hasVerifier = 1;
 }
 
