@@ -17,7 +17,7 @@ loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple
   loop.weight @gate.weight : tensor<4xf32>
   // CHECK: loop.site @layers.attn kv heads 1 dim 2 tables [2] plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows f32>) stage @core
   loop.site @layers.attn kv heads 1 dim 2 tables [2]
-    plan(#loop.site_plan<write affine_map<(d) -> (d)>, read affine_map<(d) -> (d)>, planes affine_map<(d) -> (d)>, rows f32>) stage @core
+    plan(#loop.site_plan<write (d) -> (d), read (d) -> (d), planes (d) -> (d), rows f32>) stage @core
   // CHECK: loop.bank @slot [#loop.field<"h" : tensor<4xf32>>
   loop.bank @slot [#loop.field<"h" : tensor<4xf32>>, #loop.field<"stay" : tensor<f32>>, #loop.field<"e" : tensor<4xf32>>,
                    #loop.field<"draw.s0" : tensor<4xf32>>, #loop.field<"obs.gate" : tensor<f32>>]
