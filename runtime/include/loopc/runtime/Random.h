@@ -19,7 +19,7 @@ uint64_t mixKeys(uint64_t a, uint64_t b);
 /// What a random number of the sampler is for; part of its key (design: acceptance rules).
 enum class Purpose : uint32_t { Clock = 0, Draft1, Draft2, Accept1, Accept2, Residual };
 
-/// Uniform in the open interval (0, 1), 53 bits: Philox with key = seed, counter = (position lo, hi, purpose, v).
+/// Uniform in the open interval (0, 1), 52 bits: Philox with key = seed, counter = (position lo, hi, purpose, v).
 double keyedUniform(uint64_t seed, uint64_t position, Purpose purpose, uint32_t v);
 
 /// Law of a named draw or of a random weight.
@@ -43,7 +43,7 @@ struct DrawKey {
 };
 
 /// out[i] = value of element `firstElement + i`. One Philox block (key = seed, path, request mixed; counter =
-/// position, iteration, element/4) gives four 32-bit uniforms; normals are made by inversion (Wichura, AS 241, PPND7).
+/// element/4, position, iteration) gives four 32-bit uniforms; normals are made by inversion (Wichura, AS 241, PPND7).
 /// Any cut of a range into calls, on any threads, gives the same values.
 void keyedDraw(const DrawKey &key, const Law &law, uint64_t firstElement, std::span<float> out);
 

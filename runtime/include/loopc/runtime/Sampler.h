@@ -46,6 +46,7 @@ public:
   static int32_t argmax(std::span<const float> logits);
 
 private:
+  void collect(std::span<const float> logits, std::span<const int32_t> history);
   std::span<const float> penalised(std::span<const float> logits, std::span<const int32_t> history);
   SamplingParams options;
   std::vector<float> work;
