@@ -235,12 +235,19 @@ private:
   bool makesWeights(const FnStmt &fn);
   bool containsWeights(const Block &block);
   bool containsWeights(const Expr *expr);
+  bool containsWeights(const Stmt &stmt);
   void countWeightCalls(const Expr *expr, std::vector<const CallExpr *> &calls);
   NameContext nameContext(const std::string &name, const Expr *expr);
   std::optional<std::vector<PathSegment>> callSegments(const CallExpr &call);
   std::optional<std::vector<PathSegment>> labelSegments(const Label &label);
   bool bindParameter(const FnStmt &fn, const Parameter &parameter, const Val &argument, SourceRange range,
                      Environment &environment);
+
+  /// One entry of a weight, selected by indices.
+  struct WeightUse {
+    uint32_t weight = kNone;
+    std::vector<IndexPtr> indices;
+  };
 
   // SemaBuiltins.cpp: the operators.
   struct Arguments {
@@ -251,7 +258,6 @@ private:
     std::string name;
     SourceRange range;
     const ProgramType *expected = nullptr;
-    std::vector<Val> extraPositional; ///< of a shared operator: static arguments that follow
   };
   using Builtin = Val (Elaborator::*)(Arguments &);
   static const std::map<std::string, Builtin> &builtins();
@@ -267,6 +273,8 @@ private:
   ValueId operand(Arguments &args, size_t n, const char *what, bool floating = true);
   bool flag(Arguments &args, const std::string &name, bool fallback);
   std::optional<std::vector<std::vector<ProgramAxis>>> resultAxes(Arguments &args);
+  std::optional<WeightUse> operatorWeight(Arguments &args, const std::string &leaf, std::vector<int64_t> shape,
+                                          WeightRole role);
   Val builtinLinear(Arguments &args);
   Val builtinEmbed(Arguments &args);
   Val builtinNorm(Arguments &args);
@@ -294,16 +302,11 @@ private:
   Val sliceValue(ValueId value, size_t axis, int64_t start, ProgramAxis size, SourceRange range);
 
   // SemaWeights.cpp
-  struct WeightUse {
-    uint32_t weight = kNone;
-    std::vector<IndexPtr> indices;
-  };
   std::optional<WeightUse> registerWeight(const std::vector<PathSegment> &segments, const std::string &leaf,
                                           std::vector<int64_t> shape, WeightRole role, SourceRange range);
   ValueId param(const WeightUse &use, std::vector<ProgramAxis> axes, SourceRange range);
   std::optional<WeightUse> tiedWeight(const Expr *path, const std::vector<int64_t> &shape, const char *leaf,
                                       SourceRange range);
-  void resolveForwardTies();
   uint32_t addSite(ProgramSite site, std::vector<ValueId> &indices, SourceRange range);
   int64_t evaluateIndexNode(const IndexNode &node, const std::vector<int64_t> &values, bool &ok) const;
   static void variablesOf(const IndexNode *node, std::set<uint32_t> &variables);
@@ -392,21 +395,14 @@ private:
   std::vector<const FnStmt *> inlining;
   unsigned instanceDepth = 0; ///< > 0: inside a shared instance or a second evaluation; weights may be met again
   size_t instanceIndexDepth = 0;
+  const std::vector<PathSegment> *instancePath = nullptr; ///< the operator being called is a shared instance
   unsigned depth = 0;
   bool exhausted = false;
   size_t opCount = 0;
 
   // Weights.
   std::map<std::string, uint32_t> weightByPath;
-  std::map<std::string, std::vector<ProgramAxis>> localWeightAxes;
   std::set<std::pair<uint32_t, uint32_t>> reportedStackCalls;
-  struct PendingTie {
-    ValueId value;
-    std::string path;
-    std::vector<int64_t> shape;
-    SourceRange range;
-  };
-  std::vector<PendingTie> pendingTies;
   std::map<const FnStmt *, int> weightMaking; ///< -1: being decided
   std::map<std::string, int> siteNames;
   std::vector<std::pair<std::string, ValueId>> outputs;

@@ -43,7 +43,6 @@ struct TypeSyntax {
     Word,  // `flag`, `int`, `float`, `index`, `axis`, `memory`, `id(vocab)`: word, args
     List,  // `list T`: element
     Carry, // `carry [d]`: element; a place that the caller owns
-    Tuple, // `([a], [])` as the result of a function: elements
   };
   Form form = Form::Shape;
   SourceRange range;

@@ -18,6 +18,9 @@ inline constexpr unsigned maxNesting = 200;
 /// The tree as an indented listing without positions: two texts with equal listings mean the same.
 std::string dump(const ast::Spec &spec);
 
+/// "+", "div", "and", …
+std::string_view operatorSpelling(ast::BinaryOp op);
+
 } // namespace loopc::frontend
 
 #endif // LOOPC_FRONTEND_PARSER_H

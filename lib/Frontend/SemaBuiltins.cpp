@@ -1,0 +1,611 @@
+// The operators of the language: arguments, types, and the operations they become.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Elaborator.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace loopc::frontend::sema {
+
+const std::map<std::string, Elaborator::Builtin> &Elaborator::builtins() {
+  using E = Elaborator;
+  static const std::map<std::string, Builtin> table = {
+      {"linear", &E::builtinLinear},   {"embed", &E::builtinEmbed},       {"embedding", &E::builtinEmbed},
+      {"rms_norm", &E::builtinNorm},   {"layer_norm", &E::builtinNorm},   {"normalize", &E::builtinNorm},
+      {"standardize", &E::builtinNorm}, {"rope", &E::builtinRope},        {"attend", &E::builtinAttend},
+      {"exp", &E::builtinUnary},       {"log", &E::builtinUnary},         {"sqrt", &E::builtinUnary},
+      {"rsqrt", &E::builtinUnary},     {"abs", &E::builtinUnary},         {"floor", &E::builtinUnary},
+      {"ceil", &E::builtinUnary},      {"sin", &E::builtinUnary},         {"cos", &E::builtinUnary},
+      {"tanh", &E::builtinUnary},      {"sigmoid", &E::builtinUnary},     {"silu", &E::builtinUnary},
+      {"gelu", &E::builtinUnary},      {"gelu_tanh", &E::builtinUnary},   {"relu", &E::builtinUnary},
+      {"softplus", &E::builtinUnary},  {"erf", &E::builtinUnary},         {"min", &E::builtinMinMax},
+      {"max", &E::builtinMinMax},      {"clamp", &E::builtinClamp},       {"softcap", &E::builtinSoftcap},
+      {"softmax", &E::builtinSoftmax}, {"sum", &E::builtinReduce},        {"mean", &E::builtinReduce},
+      {"argmax", &E::builtinReduce},   {"norm", &E::builtinReduce},       {"any", &E::builtinReduce},
+      {"all", &E::builtinReduce},      {"reshape", &E::builtinReshape},   {"outer", &E::builtinOuter},
+      {"concat", &E::builtinConcat},   {"split", &E::builtinSplit},       {"slice", &E::builtinSlice},
+      {"pick", &E::builtinPick},       {"f32", &E::builtinCast},          {"f64", &E::builtinCast},
+      {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},
+      {"round_up", &E::builtinRoundUp}, {"prev", &E::builtinPrev},        {"entropy", &E::builtinEntropy},
+      {"pow", &E::builtinPow}};
+  return table;
+}
+
+bool Elaborator::isWeightMaker(const std::string &name) {
+  return name == "linear" || name == "embed" || name == "embedding" || name == "rms_norm" || name == "layer_norm";
+}
+
+/// Operators of the language that are read and checked by name only.
+const std::set<std::string> &Elaborator::deferredBuiltins() {
+  static const std::set<std::string> table = {
+      "past",    "append",  "top_k",    "rank",          "shift",       "cumsum",  "log_softmax", "cross_entropy", "bce",
+      "repeat",  "matmul",  "lookup",   "by_channel",    "by_token",    "prepend", "drop",        "transpose",     "vjp",
+      "grad",    "run",     "stop_gradient", "dropout",  "eye",         "cholesky", "solve_lower", "right_solve",  "len",
+      "cosine",  "first",   "last",     "count",         "mean_call",   "mean_tokens", "all_tokens", "ahead",      "trace",
+      "select",  "sort",    "one_hot",  "divergence",    "whole_sequence", "parts", "join",       "detach",        "kl"};
+  return table;
+}
+
+//===----------------------------------------------------------------------===//
+// Arguments
+//===----------------------------------------------------------------------===//
+
+Val Elaborator::callBuiltin(const std::string &name, const CallExpr &call, const ProgramType *expected,
+                            const std::vector<PathSegment> *instance, const CallExpr *statics) {
+  auto found = builtins().find(name);
+  if (found == builtins().end()) {
+    if (deferredBuiltins().count(name)) {
+      for (const Argument &argument : call.args)
+        if (!as<BinderExpr>(argument.value) && !as<OverExpr>(argument.value) && !as<RangeExpr>(argument.value))
+          (void)evaluate(argument.value.get());
+      defer("`" + name + "`", call.range);
+      return {};
+    }
+    std::vector<std::string> known;
+    for (const auto &entry : builtins())
+      known.push_back(entry.first);
+    for (const auto &entry : functions)
+      known.push_back(entry.first);
+    for (const auto &entry : shares)
+      known.push_back(entry.first);
+    Diagnostic &diagnostic = error(ErrorCode::L0211, call.callee->range, "`" + name + "` is not a function or an operator");
+    std::string close = nearest(name, known);
+    if (!close.empty())
+      diagnostic.help("did you mean `" + close + "`?");
+    return {};
+  }
+  if (configMode && !(found->second == &Elaborator::builtinUnary || found->second == &Elaborator::builtinMinMax ||
+                      found->second == &Elaborator::builtinRoundUp || found->second == &Elaborator::builtinPow)) {
+    error(ErrorCode::L0703, call.range, "`" + name + "` computes with values of tokens and cannot stand in `config` or `options`");
+    return {};
+  }
+  Arguments args;
+  args.call = &call;
+  args.name = name;
+  args.range = call.range;
+  args.expected = expected;
+  for (const CallExpr *source : {&call, statics})
+    if (source)
+      for (const Argument &argument : source->args) {
+        if (argument.name.empty())
+          args.positional.push_back(&argument);
+        else if (!args.named.emplace(argument.name.text, &argument).second) {
+          error(ErrorCode::L0203, argument.name.range, "`" + argument.name.text + "` is given twice");
+          return {};
+        }
+      }
+  if (call.label && !isWeightMaker(name) && name != "attend") {
+    error(ErrorCode::L0304, call.label->range, "`" + name + "` has no weights that a label could name")
+        .help("write `" + name + "(…)`");
+    return {};
+  }
+  const std::vector<PathSegment> *savedInstance = instancePath;
+  instancePath = instance; // a shared operator: its path is the instance's name, whatever surrounds the call
+  Val result = (this->*found->second)(args);
+  instancePath = savedInstance;
+  for (const auto &[argument, value] : args.named)
+    if (!args.used.count(argument) && !result.poison()) {
+      error(ErrorCode::L0203, value->name.range, "`" + name + "` has no parameter `" + argument + "`");
+      return {};
+    }
+  return result;
+}
+
+const Expr *Elaborator::positional(Arguments &args, size_t n, const char *what) {
+  if (n < args.positional.size())
+    return args.positional[n]->value.get();
+  error(ErrorCode::L0203, args.call->argsRange.empty() ? args.range : args.call->argsRange,
+        "`" + args.name + "` needs " + what);
+  return nullptr;
+}
+
+Val Elaborator::named(Arguments &args, const std::string &name) {
+  auto found = args.named.find(name);
+  if (found == args.named.end())
+    return Val::make(Kind::None);
+  args.used.insert(name);
+  if (const auto *word = as<NameExpr>(found->second->value);
+      word && !lookup(word->name) && !slots.count(word->name) && word->name != "none")
+    return Val::ofWord(word->name);
+  return evaluate(found->second->value.get());
+}
+
+std::optional<double> Elaborator::staticNumber(Arguments &args, const std::string &name, std::optional<double> fallback) {
+  if (!has(args, name))
+    return fallback;
+  Val value = named(args, name);
+  if (value.numeric())
+    return value.number();
+  if (!value.poison())
+    error(ErrorCode::L0207, args.named[name]->value->range,
+          "expected a number known when compiled for `" + name + "`, but got " + describe(value));
+  return std::nullopt;
+}
+
+std::optional<double> Elaborator::staticNumberAt(Arguments &args, size_t n, const char *what) {
+  const Expr *expr = positional(args, n, what);
+  if (!expr)
+    return std::nullopt;
+  Val value = evaluate(expr);
+  if (value.numeric())
+    return value.number();
+  if (!value.poison())
+    error(ErrorCode::L0207, expr->range,
+          std::string("expected ") + what + " known when compiled, but got " + describe(value));
+  return std::nullopt;
+}
+
+ValueId Elaborator::operand(Arguments &args, size_t n, const char *what, bool floating) {
+  const Expr *expr = positional(args, n, what);
+  if (!expr)
+    return kNone;
+  ValueId value = materialise(evaluate(expr), expr->range);
+  if (value == kNone)
+    return kNone;
+  if (floating && !toFloat(value, expr->range))
+    return kNone;
+  return value;
+}
+
+bool Elaborator::flag(Arguments &args, const std::string &name, bool fallback) {
+  // `linear(x, bias)` and `bias = condition`.
+  for (const Argument *argument : args.positional)
+    if (const auto *word = as<NameExpr>(argument->value); word && word->name == name && !lookup(name))
+      return true;
+  if (!has(args, name))
+    return fallback;
+  Val value = named(args, name);
+  if (value.is(Kind::Bool))
+    return value.integer != 0;
+  if (!value.poison())
+    error(ErrorCode::L0207, args.named[name]->value->range,
+          "expected true or false known when compiled for `" + name + "`, but got " + describe(value));
+  return fallback;
+}
+
+std::optional<std::vector<std::vector<ProgramAxis>>> Elaborator::resultAxes(Arguments &args) {
+  std::vector<std::vector<ProgramAxis>> result;
+  for (const TypeSyntax &type : args.call->results) {
+    std::optional<ProgramType> resolved = resolveType(type);
+    if (!resolved)
+      return std::nullopt;
+    result.push_back(resolved->axes);
+  }
+  if (result.empty() && args.expected)
+    result.push_back(args.expected->axes);
+  if (result.empty()) {
+    error(ErrorCode::L0209, args.range, "`" + args.name + "` makes new axes; say which")
+        .label("no `->` after this call")
+        .help("write `" + args.name + "(…) -> [axes]`");
+    return std::nullopt;
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Operators with weights
+//===----------------------------------------------------------------------===//
+
+std::optional<Elaborator::WeightUse> Elaborator::operatorWeight(Arguments &args, const std::string &leaf,
+                                                                std::vector<int64_t> shape, WeightRole role) {
+  const SourceRange range =
+      args.call->label ? args.call->callee->range.to(args.call->label->range) : args.call->callee->range;
+  if (instancePath) {
+    const std::vector<PathSegment> saved = std::move(path);
+    path = *instancePath;
+    ++instanceDepth;
+    instanceIndexDepth = indexVars.size();
+    std::optional<WeightUse> use = registerWeight({}, leaf, std::move(shape), role, range);
+    --instanceDepth;
+    path = saved;
+    return use;
+  }
+  std::optional<std::vector<PathSegment>> segments = callSegments(*args.call);
+  if (!segments)
+    return std::nullopt;
+  return registerWeight(*segments, leaf, std::move(shape), role, range);
+}
+
+Val Elaborator::builtinLinear(Arguments &args) {
+  const std::vector<PathSegment> *instance = instancePath;
+  instancePath = nullptr;
+  // Inputs are concatenated, each flattened.
+  std::vector<ValueId> inputs;
+  ValueScope scope = ValueScope::Run;
+  int64_t columns = 0;
+  std::string columnName;
+  for (const Argument *argument : args.positional) {
+    if (const auto *word = as<NameExpr>(argument->value); word && word->name == "bias" && !lookup("bias"))
+      continue;
+    Val value = evaluate(argument->value.get());
+    ValueId input = materialise(value, argument->value->range);
+    if (input == kNone || !toFloat(input, argument->value->range))
+      return {};
+    input = flatten(input, argument->value->range);
+    scope = std::max(scope, typeOf(input).scope);
+    columns += typeOf(input).axes[0].size;
+    columnName += (columnName.empty() ? "" : "+") + typeOf(input).axes[0].name;
+    inputs.push_back(input);
+  }
+  if (inputs.empty()) {
+    error(ErrorCode::L0203, args.range, "`linear` needs an input");
+    return {};
+  }
+  std::optional<std::vector<std::vector<ProgramAxis>>> results = resultAxes(args);
+  if (!results)
+    return {};
+  int64_t rows = 0;
+  std::string rowName;
+  for (const auto &axes : *results) {
+    const int64_t size = product(axes);
+    if (size <= 0 || __builtin_add_overflow(rows, size, &rows)) {
+      error(ErrorCode::L0206, args.range, "the result of this `linear` is too large");
+      return {};
+    }
+    std::string name;
+    for (const ProgramAxis &axis : axes)
+      name += (name.empty() ? "" : "*") + axis.name;
+    rowName += (rowName.empty() ? "" : "+") + (name.empty() ? "1" : name);
+  }
+  ValueId x = inputs[0];
+  if (inputs.size() > 1) {
+    ProgramType type = typeOf(x);
+    type.scope = scope;
+    type.axes = {{columnName, columns}};
+    x = emitValue(OpKind::Concat, type, inputs, args.range);
+  }
+  instancePath = instance;
+  std::optional<WeightUse> weight;
+  if (has(args, "tied")) {
+    args.used.insert("tied");
+    weight = tiedWeight(args.named["tied"]->value.get(), {rows, columns}, "weight", args.range);
+    if (weight && args.call->label) {
+      error(ErrorCode::L0304, args.call->label->range, "this `linear` is tied and makes no weights of its own to label");
+      return {};
+    }
+  } else
+    weight = operatorWeight(args, "weight", {rows, columns}, WeightRole::Matrix);
+  if (!weight)
+    return {};
+  const bool biased = flag(args, "bias", false);
+  if (has(args, "tied") && biased) {
+    error(ErrorCode::L0203, args.range, "a tied `linear` has no bias");
+    return {};
+  }
+  std::vector<ValueId> operands = {x, param(*weight, {{rowName, rows}, {columnName, columns}}, args.range)};
+  if (biased) {
+    std::optional<WeightUse> bias = operatorWeight(args, "bias", {rows}, WeightRole::Bias);
+    if (!bias)
+      return {};
+    operands.push_back(param(*bias, {{rowName, rows}}, args.range));
+  }
+  ProgramType type = typeOf(x);
+  type.scope = scope;
+  type.element = ElementType::F32;
+  type.axes = {{rowName, rows}};
+  ValueId y = emitValue(OpKind::Linear, type, operands, args.range);
+  if (results->size() == 1)
+    return Val::ofRuntime(reshape(y, (*results)[0], args.range));
+  Val tuple = Val::make(Kind::Tuple);
+  int64_t start = 0;
+  for (const auto &axes : *results) {
+    const int64_t size = product(axes);
+    std::string name;
+    for (const ProgramAxis &axis : axes)
+      name += (name.empty() ? "" : "*") + axis.name;
+    Val part = sliceValue(y, 0, start, {name.empty() ? "1" : name, size}, args.range);
+    tuple.elements.push_back(Val::ofRuntime(reshape(part.ref, axes, args.range)));
+    start += size;
+  }
+  return tuple;
+}
+
+Val Elaborator::builtinEmbed(Arguments &args) {
+  const std::vector<PathSegment> *instance = instancePath;
+  instancePath = nullptr;
+  ValueId id = operand(args, 0, "the id to look up", false);
+  if (id == kNone)
+    return {};
+  if (typeOf(id).element == ElementType::Index)
+    id = cast(id, ElementType::Int, args.range);
+  if (typeOf(id).element != ElementType::Int || !typeOf(id).axes.empty()) {
+    error(ErrorCode::L0207, args.positional[0]->value->range, "expected one id, but got " + describe(Val::ofRuntime(id)));
+    return {};
+  }
+  const Expr *count = positional(args, 1, "the number of rows: `embed(token, vocab) -> [d]`");
+  if (!count)
+    return {};
+  std::optional<ProgramAxis> rows = axisOf(evaluate(count), count->range);
+  std::optional<std::vector<std::vector<ProgramAxis>>> results = rows ? resultAxes(args) : std::nullopt;
+  if (!results)
+    return {};
+  const int64_t columns = product((*results)[0]);
+  if (columns <= 0) {
+    error(ErrorCode::L0206, args.range, "the result of this `embed` is too large");
+    return {};
+  }
+  instancePath = instance;
+  std::optional<WeightUse> weight;
+  if (has(args, "tied")) {
+    args.used.insert("tied");
+    weight = tiedWeight(args.named["tied"]->value.get(), {rows->size, columns}, "weight", args.range);
+  } else
+    weight = operatorWeight(args, "weight", {rows->size, columns}, WeightRole::Embedding);
+  if (!weight)
+    return {};
+  if (const auto *word = as<NameExpr>(args.positional[0]->value); word && word->name == "token" && !program.vocab)
+    program.vocab = rows->size;
+  std::string name;
+  for (const ProgramAxis &axis : (*results)[0])
+    name += (name.empty() ? "" : "*") + axis.name;
+  ProgramType type;
+  type.scope = typeOf(id).scope;
+  type.axes = {{name.empty() ? "1" : name, columns}};
+  ValueId table = param(*weight, {*rows, type.axes[0]}, args.range);
+  ValueId row = emitValue(OpKind::Embed, type, {id, table}, args.range);
+  return Val::ofRuntime(reshape(row, (*results)[0], args.range));
+}
+
+Val Elaborator::builtinNorm(Arguments &args) {
+  const std::vector<PathSegment> *instance = instancePath;
+  instancePath = nullptr;
+  ValueId x = operand(args, 0, "the value to normalise");
+  if (x == kNone)
+    return {};
+  const ProgramType type = typeOf(x);
+  if (type.axes.empty()) {
+    error(ErrorCode::L0205, args.positional[0]->value->range, "expected a value with an axis to normalise over, but got []");
+    return {};
+  }
+  std::optional<double> eps;
+  if (has(args, "eps"))
+    eps = staticNumber(args, "eps", std::nullopt);
+  else
+    eps = staticNumberAt(args, 1, "eps, as in `rms_norm(x, eps)`");
+  if (!eps)
+    return {};
+  if (!(*eps >= 0) || !std::isfinite(*eps)) {
+    error(ErrorCode::L0207, args.range, "expected eps of at least 0, but got " + describe(Val::ofFloat(*eps)));
+    return {};
+  }
+  instancePath = instance;
+  std::vector<ValueId> operands = {x};
+  const bool layer = args.name == "layer_norm" || args.name == "standardize";
+  if (args.name == "rms_norm" || args.name == "layer_norm") {
+    const ProgramAxis axis = type.axes.back();
+    std::optional<WeightUse> gain;
+    if (has(args, "tied")) {
+      args.used.insert("tied");
+      gain = tiedWeight(args.named["tied"]->value.get(), {axis.size}, "weight", args.range);
+    } else
+      gain = operatorWeight(args, "weight", {axis.size}, WeightRole::Norm);
+    if (!gain)
+      return {};
+    operands.push_back(param(*gain, {axis}, args.range));
+    if (layer && !has(args, "tied") && flag(args, "bias", true)) {
+      std::optional<WeightUse> bias = operatorWeight(args, "bias", {axis.size}, WeightRole::Bias);
+      if (!bias)
+        return {};
+      operands.push_back(param(*bias, {axis}, args.range));
+    }
+  }
+  ProgramOp &op = emit(OpKind::Norm, type, operands, args.range);
+  op.fn = layer ? Fn::NormLayer : Fn::NormRms;
+  op.number = *eps;
+  return Val::ofRuntime(op.results[0]);
+}
+
+//===----------------------------------------------------------------------===//
+// Position
+//===----------------------------------------------------------------------===//
+
+Val Elaborator::builtinRope(Arguments &args) {
+  ValueId x = operand(args, 0, "the value to rotate");
+  if (x == kNone)
+    return {};
+  std::optional<double> base = has(args, "theta") ? staticNumber(args, "theta", std::nullopt)
+                                                  : staticNumberAt(args, 1, "theta, as in `rope(q, theta)`");
+  if (!base)
+    return {};
+  const ProgramType type = typeOf(x);
+  if (type.axes.empty() || type.axes.back().size % 2) {
+    error(ErrorCode::L0218, args.positional[0]->value->range,
+          "expected an even last axis to rotate, but got " + show(type) +
+              (type.axes.empty() ? "" : " with " + std::to_string(type.axes.back().size) + " features"));
+    return {};
+  }
+  RopeAttributes rope;
+  if (has(args, "pairs")) {
+    Val pairs = named(args, "pairs");
+    if (pairs.is(Kind::Word) && pairs.text == "halves")
+      rope.pairs = RopePairs::Halves;
+    else if (pairs.is(Kind::Word) && (pairs.text == "adjacent" || pairs.text == "neighbours"))
+      rope.pairs = RopePairs::Adjacent;
+    else {
+      if (!pairs.poison())
+        error(ErrorCode::L0207, args.named["pairs"]->value->range, "expected `halves` or `adjacent`, but got " + describe(pairs));
+      return {};
+    }
+  }
+  for (const char *name : {"sign", "angle"})
+    if (has(args, name)) {
+      std::optional<double> sign = staticNumber(args, name, 1.0);
+      if (!sign)
+        return {};
+      rope.sign = *sign;
+    }
+  if (has(args, "table")) {
+    Val table = named(args, "table");
+    if (table.is(Kind::Word) && table.text == "bf16")
+      rope.table = ElementType::BF16;
+  }
+  if (has(args, "at")) {
+    args.used.insert("at");
+    defer("`rope` at given positions", args.range);
+  }
+  if (rope.sign != 1 || rope.table != ElementType::F32)
+    defer("`rope` with `sign` or `table`", args.range);
+  ProgramType rotated = type;
+  rotated.scope = ValueScope::Token;
+  ProgramOp &op = emit(OpKind::Rope, rotated, {x}, args.range);
+  op.number = *base;
+  op.rope = rope;
+  return Val::ofRuntime(op.results[0]);
+}
+
+Val Elaborator::builtinAttend(Arguments &args) {
+  // Keys of another iteration or of all iterations are traces; they are typed as the keys themselves.
+  ValueId q = operand(args, 0, "queries, keys and values: `attend(q, k, v, causal)`");
+  ValueId k = q == kNone ? kNone : operand(args, 1, "keys");
+  ValueId v = k == kNone ? kNone : operand(args, 2, "values");
+  if (v == kNone)
+    return {};
+  const ProgramType qType = typeOf(q), kType = typeOf(k), vType = typeOf(v);
+  const SourceRange qRange = args.positional[0]->value->range, kRange = args.positional[1]->value->range,
+                    vRange = args.positional[2]->value->range;
+  if (qType.axes.size() != 2 || kType.axes.size() != 2 || vType.axes.size() != 2) {
+    if (!kType.axes.empty() && kType.axes[0].size < 0) {
+      defer("attention over a token's own history", args.range);
+      ProgramType type = qType;
+      type.axes.back() = vType.axes.back();
+      return Val::ofRuntime(deferredValue("attention over a token's own history", type, args.range));
+    }
+    error(ErrorCode::L0218, args.range, "expected queries, keys and values of two axes [heads, hd], but got " + show(qType) + ", " +
+                                            show(kType) + " and " + show(vType));
+    return {};
+  }
+  auto differ = [](const ProgramAxis &a, const ProgramAxis &b) { return a.name != b.name || a.size != b.size; };
+  if (differ(qType.axes[1], kType.axes[1])) {
+    error(ErrorCode::L0218, args.range, "queries and keys need one head size, but got " + show(qType) + " and " + show(kType))
+        .also(qRange, "queries " + show(qType))
+        .also(kRange, "keys " + show(kType));
+    return {};
+  }
+  if (differ(kType.axes[0], vType.axes[0])) {
+    error(ErrorCode::L0218, args.range, "keys and values need the same heads, but got " + show(kType) + " and " + show(vType))
+        .also(kRange, "keys " + show(kType))
+        .also(vRange, "values " + show(vType));
+    return {};
+  }
+  if (qType.axes[0].size % kType.axes[0].size) {
+    error(ErrorCode::L0218, args.range,
+          std::to_string(qType.axes[0].size) + " query heads (" + qType.axes[0].name + ") cannot share " +
+              std::to_string(kType.axes[0].size) + " key heads (" + kType.axes[0].name + ") evenly");
+    return {};
+  }
+  ProgramSite site;
+  site.kvHeads = kType.axes[0].size;
+  site.keyDim = kType.axes[1].size;
+  site.valueDim = vType.axes[1].size;
+  site.scale = 1.0 / std::sqrt(static_cast<double>(site.keyDim));
+  bool masked = false;
+  for (size_t n = 3; n < args.positional.size(); ++n) {
+    const Expr *mask = args.positional[n]->value.get();
+    const auto *word = as<NameExpr>(mask);
+    const auto *call = as<CallExpr>(mask);
+    const auto *callee = call ? as<NameExpr>(call->callee) : nullptr;
+    if (word && word->name == "causal") {
+      masked = true;
+    } else if (callee && callee->name == "window" && call->args.size() == 1) {
+      std::optional<int64_t> width = compileTimeInt(call->args[0].value.get(), "a window");
+      if (!width)
+        return {};
+      if (*width < 1) {
+        error(ErrorCode::L0206, call->range, "a window holds at least the token itself, but got " + std::to_string(*width));
+        return {};
+      }
+      site.window = *width;
+      masked = true;
+    } else if (word || callee) {
+      const std::string name = word ? word->name : callee->name;
+      static const std::set<std::string> later = {"whole", "none", "prefix", "whole_block", "same", "sequence"};
+      if (!later.count(name)) {
+        error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(p), whole), but got `" + name + "`");
+        return {};
+      }
+      site.mask = name == "none" ? MaskKind::None : MaskKind::Whole;
+      defer("the mask `" + name + "`", mask->range);
+      masked = true;
+    } else {
+      error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(p), whole)");
+      return {};
+    }
+  }
+  if (!masked) {
+    error(ErrorCode::L0410, args.range, "`attend` does not say which keys are read")
+        .help("write `attend(q, k, v, causal)`; others are `window(w)`, `prefix(p)` and `whole`");
+    return {};
+  }
+  if (has(args, "scale")) {
+    std::optional<double> scale = staticNumber(args, "scale", std::nullopt);
+    if (!scale)
+      return {};
+    site.scale = *scale;
+  }
+  if (has(args, "softcap")) {
+    Val cap = named(args, "softcap");
+    if (cap.numeric())
+      site.softcap = cap.number();
+  }
+  for (const char *name : {"also", "same", "keep", "in", "after", "sinks"})
+    if (has(args, name)) {
+      args.used.insert(name);
+      defer(std::string("`attend` with `") + name + " =`", args.named[name]->name.range);
+    }
+  if (site.keyDim != site.valueDim)
+    defer("keys and values of different sizes", args.range);
+  if (!loops.empty()) {
+    bool planned = false;
+    for (const LoopContext &loop : loops)
+      planned = planned || program.loops[loop.loop].hasKv;
+    if (!planned) {
+      error(ErrorCode::L0401, args.range, "this attention is inside a loop that does not say where its keys and values are kept")
+          .also({program.loops[loops.back().loop].loc.begin, program.loops[loops.back().loop].loc.end}, "the loop")
+          .help("write `loop …, kv depth_indexed { … }` to keep one plane for every iteration");
+      return {};
+    }
+    for (const LoopContext &loop : loops)
+      if (loop.inExit)
+        defer("an exit whose readout attends", args.range);
+  }
+  std::vector<ValueId> operands = {q, k, v};
+  std::optional<std::vector<PathSegment>> segments;
+  const std::vector<PathSegment> saved = path;
+  if (args.call->label) {
+    segments = labelSegments(*args.call->label);
+    if (!segments)
+      return {};
+    path.insert(path.end(), segments->begin(), segments->end());
+  }
+  const uint32_t ref = addSite(site, operands, args.range);
+  path = saved;
+  ProgramType type = qType;
+  type.scope = ValueScope::Token;
+  type.axes[1] = vType.axes[1];
+  ProgramOp &op = emit(OpKind::Attend, type, operands, args.range);
+  op.ref = ref;
+  return Val::ofRuntime(op.results[0]);
+}
+
+} // namespace loopc::frontend::sema
