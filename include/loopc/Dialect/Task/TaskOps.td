@@ -1,0 +1,197 @@
+// Ops of the `task` dialect: memory, control, phases, what items do.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef LOOPC_DIALECT_TASK_TASKOPS
+#define LOOPC_DIALECT_TASK_TASKOPS
+
+include "loopc/Dialect/Task/TaskBase.td"
+include "loopc/Dialect/Task/TaskInterfaces.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+//===-- memory ---------------------------------------------------------------------------------------------------===//
+def Task_BufferOp : Task_Op<"buffer"> {
+  let summary = "row buffer in the arena; `offset` (bytes per row of capacity) is the memory plan's";
+  let arguments = (ins OptionalAttr<I64Attr>:$offset);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "(`at` $offset^)? attr-dict `:` type($result)";
+}
+def Task_ParamOp : Task_Op<"param", [Pure]> {
+  let summary = "one table of a parameter: entry `entry` + sum of index * stride of the parameter table";
+  let arguments = (ins StrAttr:$name, I64Attr:$entry, Variadic<Index>:$index, DenseI64ArrayAttr:$strides, UnitAttr:$panel);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$name `entry` $entry (`panel` $panel^)? (`[` $index^ `]`)? `strides` $strides attr-dict `:` type($result)";
+}
+def Task_FieldOp : Task_Op<"field", [Pure]> {
+  let summary = "a field of the state bank slot of every row; `offset` in bytes";
+  let arguments = (ins StrAttr:$name, I64Attr:$offset);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$name `at` $offset attr-dict `:` type($result)";
+}
+def Task_ColumnOp : Task_Op<"column", [Pure]> {
+  let summary = "a column of the call";
+  let arguments = (ins Loop_ColumnAttr:$column);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$column attr-dict `:` type($result)";
+}
+def Task_KnobOp : Task_Op<"knob", [Pure]> {
+  let summary = "knob `number` of the sequence of every row";
+  let arguments = (ins I64Attr:$number);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$number attr-dict `:` type($result)";
+}
+def Task_OutOp : Task_Op<"out", [Pure]> {
+  let summary = "the output rows of the call (logits)";
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+def Task_ConstantOp : Task_Op<"constant", [Pure]> {
+  let summary = "the same elements for every row";
+  let arguments = (ins ElementsAttr:$value);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$value attr-dict `:` type($result)";
+}
+
+//===-- control --------------------------------------------------------------------------------------------------===//
+class Task_RegionOp<string mnemonic, list<Trait> traits = []>
+    : Task_Op<mnemonic, !listconcat([NoTerminator, SingleBlock], traits)>;
+
+def Task_ProgramOp : Task_RegionOp<"program", [Symbol, IsolatedFromAbove, NoRegionArguments]> {
+  let summary = "the body of one worker of one stage";
+  let description = "`arena` bytes per row of capacity, `syncs` and `pool` (index in loopc_memory, -1: none) are the passes'.";
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$pool, OptionalAttr<I64Attr>:$arena, OptionalAttr<I64Attr>:$syncs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name `pool` $pool (`arena` $arena^)? (`syncs` $syncs^)? $body attr-dict";
+}
+def Task_AllOp : Task_Op<"all", [Pure]> {
+  let summary = "all rows of the call";
+  let results = (outs Task_ListType:$result);
+  let assemblyFormat = "attr-dict";
+}
+def Task_RoundsOp : Task_RegionOp<"rounds"> {
+  let summary = "up to `rounds` iterations over the rows that still run";
+  let description = [{
+    The block argument lists the rows with iteration < limit whose exit has not fired (or all of them with
+    LOOPC_CALL_KEEP_RUNNING). The loop ends, in every worker alike, when the list is empty.
+  }];
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$body attr-dict";
+}
+def Task_LayersOp : Task_RegionOp<"layers"> {
+  let summary = "a rolled stack; the block argument is the layer index";
+  let arguments = (ins I64Attr:$layers);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$layers $body attr-dict";
+}
+def Task_IfOp : Task_RegionOp<"if", [NoRegionArguments]> {
+  let summary = "phases that run if a condition, equal in every worker, holds";
+  let arguments = (ins I1:$condition);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$condition $body attr-dict";
+}
+def Task_PhaseOp : Task_RegionOp<"phase", [NoRegionArguments]> {
+  let summary = "work cut over the workers";
+  let arguments = (ins StrAttr:$name, Task_ItemsAttr:$items, Task_ListType:$list);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$name $items `of` $list $body attr-dict";
+}
+def Task_SyncOp : Task_Op<"sync"> {
+  let summary = "no worker goes on before all have arrived";
+  let arguments = (ins I64Attr:$id);
+  let assemblyFormat = "$id attr-dict";
+}
+
+//===-- what items do --------------------------------------------------------------------------------------------===//
+class Task_ItemOp<string mnemonic, list<string> overridden = [], list<Trait> traits = []>
+    : Task_Op<mnemonic, !listconcat([AttrSizedOperandSegments,
+                                     DeclareOpInterfaceMethods<Task_ItemOpInterface, overridden>], traits)>;
+defvar inOut = "`ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views";
+
+def Task_MapOp : Task_ItemOp<"map", ["isElementwise"], [SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "element functions over an index space; scalar arith and math ops on elements";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "(`ins` `(` $ins^ `:` type($ins) `)`)? `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views $body attr-dict";
+  let hasVerifier = 1;
+}
+def Task_YieldOp : Task_Op<"yield", [Pure, Terminator, ParentOneOf<["MapOp", "GemmOp"]>]> {
+  let summary = "the elements of the outputs";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let builders = [OpBuilder<(ins), "build($_builder, $_state, ValueRange{});">];
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+def Task_GemmOp : Task_ItemOp<"gemm", ["isElementwise"], [SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "rows times packed panels, then an epilogue on every element of the outputs";
+  let description = [{
+    The first of `ins` is the row [k], the second the panels; the others belong to the epilogue. `shape` is the space of
+    output columns [n]; the panels hold `groups` * n rows and the epilogue's first `groups` arguments are the sums of
+    columns j, n + j, ... . Order `chain`: one fused multiply-add chain over ascending k from +0 for each sum.
+  }];
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
+                       I64Attr:$k, I64Attr:$groups);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = !strconcat("`k` $k `groups` $groups ", inOut, " $body attr-dict");
+  let hasVerifier = 1;
+}
+def Task_NormOp : Task_ItemOp<"norm"> {
+  let summary = "normalisation over the last axis: ins x, gain?; squares summed per 32 columns (halving tree), panels ascending";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
+                       Loop_NormKindAttr:$kind, F64Attr:$eps);
+  let assemblyFormat = !strconcat("$kind `eps` $eps ", inOut, " attr-dict");
+}
+def Task_SoftmaxOp : Task_ItemOp<"softmax"> {
+  let summary = "softmax over the last axis; the sum in panels of 32";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
+  let assemblyFormat = !strconcat(inOut, " attr-dict");
+}
+def Task_ReduceOp : Task_ItemOp<"reduce"> {
+  let summary = "reduces axis `axis` of `shape`; the output view has stride 0 there; last axis in panels of 32, others ascending";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
+                       Loop_ReduceKindAttr:$kind, I64Attr:$axis);
+  let assemblyFormat = !strconcat("$kind `over` $axis ", inOut, " attr-dict");
+}
+def Task_DotOp : Task_ItemOp<"dot"> {
+  let summary = "one sum of products: ins x, weight, bias?; in panels of 32";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
+  let assemblyFormat = !strconcat(inOut, " attr-dict");
+}
+def Task_RopeOp : Task_ItemOp<"rope"> {
+  let summary = "rotary position embedding over the last axis: ins x; the position is the column's";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
+                       F64Attr:$base, Loop_PairsAttr:$pairs);
+  let assemblyFormat = !strconcat("`base` $base $pairs ", inOut, " attr-dict");
+}
+def Task_EmbedOp : Task_ItemOp<"embed"> {
+  let summary = "row `id` of a table: ins id, table";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
+  let assemblyFormat = !strconcat(inOut, " attr-dict");
+}
+def Task_AdvanceOp : Task_ItemOp<"advance", ["writesColumns"]> {
+  let summary = "ends an iteration of a row: iteration + 1; `exited` is set if the test (ins, optional) holds and is asked";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, Task_ViewArrayAttr:$views, I64Attr:$min, I64Attr:$every);
+  let assemblyFormat = "`min` $min `every` $every (`ins` `(` $ins^ `:` type($ins) `)`)? (`outs` `(` $outs^ `:` type($outs) `)`)? `views` $views attr-dict";
+}
+
+/// Where the rows of a site are: pool, first element of the site in a page (plus layer * layer_stride), plane of an
+/// iteration.
+class Task_SiteOp<string mnemonic, list<string> overridden> : Task_ItemOp<mnemonic, overridden> {
+  dag site = (ins I64Attr:$pool, I64Attr:$offset, Variadic<Index>:$index, DenseI64ArrayAttr:$strides, I64Attr:$heads, I64Attr:$dim,
+                  AffineMapAttr:$plane, TypeAttr:$rows);
+}
+defvar sitePrint = "`pool` $pool `offset` $offset (`[` $index^ `]`)? `strides` $strides `heads` $heads `dim` $dim `plane` $plane `rows` $rows ";
+def Task_AppendOp : Task_SiteOp<"append", ["getPoolWritten"]> {
+  let summary = "writes the key and value row of a lane: ins k, v of shape [heads, dim]";
+  let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site);
+  let assemblyFormat = !strconcat(sitePrint, "`ins` `(` $ins `:` type($ins) `)` (`outs` `(` $outs^ `:` type($outs) `)`)? `shape` $shape `views` $views attr-dict");
+}
+def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
+  let summary = "attention of a lane and a key head: ins q, outs o of shape [query heads, dim]";
+  let description = [{
+    Order `keys 64, split 512`: blocks of 64 keys anchored at logical positions, online softmax inside 512 keys, partial
+    results merged ascending. Key positions without a row have weight +0.
+    Source of the online form: Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135.
+  }];
+  let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site,
+                       (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap));
+  let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
+}
+
+#endif
