@@ -121,12 +121,16 @@ struct LoopContext {
   size_t indexVar = 0;
   /// States made by `prev`: their start, the value they take, the region argument.
   struct Previous {
-    ValueId start = kNone, argument = kNone, next = kNone;
     std::string name;
+    Val startValue;
+    ValueId argument = kNone;
+    SourceRange range;
   };
   std::vector<Previous> previous;
   std::vector<ValueId> exits;
-  bool stateAssignedAfterExit = false;
+  size_t regionDepth = 0;
+  bool assignedAfterExit = false;
+  ValueId firstValue = 0;
   bool inExit = false;
   size_t continuation = 0;
   size_t environmentDepth = 0;

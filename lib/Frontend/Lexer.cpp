@@ -211,6 +211,7 @@ private:
                                           std::string(text.substr(begin, std::min<uint32_t>(at - begin, 32))) + "`");
     if (!help.empty())
       d.help(std::string(help));
+    push(TokenKind::Unknown, begin);
   }
 
   std::string_view text;
@@ -236,6 +237,8 @@ std::string_view describe(TokenKind kind) {
     return "a number";
   case TokenKind::String:
     return "a string";
+  case TokenKind::Unknown:
+    return "something else";
 #define LOOPC_SIGN(name, spelling)                                                                                     \
   case TokenKind::name:                                                                                                \
     return "`" spelling "`";

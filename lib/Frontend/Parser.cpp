@@ -103,6 +103,9 @@ Diagnostic &Parser::fail(ErrorCode code, SourceRange range, std::string message)
   if (failed)
     return ignored = Diagnostic();
   failed = true;
+  // The lexer has spoken about this place.
+  if (is(TokenKind::Unknown) || (position > 0 && tokens[position - 1].kind == TokenKind::Unknown))
+    return ignored = Diagnostic();
   return diagnostics.error(code, range, std::move(message));
 }
 
@@ -154,7 +157,7 @@ void Parser::checkHeight(uint16_t height, SourceRange range) {
 }
 
 bool Parser::tooDeep() {
-  if (nesting <= maxNesting)
+  if (nesting <= 3 * maxNesting) // one level of the text takes up to three calls
     return false;
   checkHeight(maxNesting + 1, tok().range);
   return true;

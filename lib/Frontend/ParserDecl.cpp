@@ -517,7 +517,7 @@ std::vector<TypeSyntax> Parser::parseResultTypes(bool several) {
     TypeSyntax type;
     type.range = tok().range;
     if (!is(TokenKind::LeftBracket)) {
-      failExpected("axes in mode.brackets after `->`");
+      failExpected("axes in brackets after `->`");
       return;
     }
     type.dims = parseDimensions();

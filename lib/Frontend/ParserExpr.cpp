@@ -301,14 +301,14 @@ ExprPtr Parser::parseIndex(ExprPtr base) {
         advance();
       }
       if (is(TokenKind::Colon)) {
-        fail(ErrorCode::L0105, open.to(tok().range), "expected an iteration in the mode.brackets, but got `:`")
-            .help("mode.brackets read iterations; a part of an axis is `slice(x, 0, 32)`");
+        fail(ErrorCode::L0105, open.to(tok().range), "expected an iteration in the brackets, but got `:`")
+            .help("brackets read iterations; a part of an axis is `slice(x, 0, 32)`");
         break;
       }
       entry.value = parseRange();
       if (!failed && is(TokenKind::Colon)) {
         fail(ErrorCode::L0105, open.to(tok().range), "expected `]` or `,`, but got `:`")
-            .help("mode.brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0, 32)`");
+            .help("brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0, 32)`");
         break;
       }
       node->entries.push_back(std::move(entry));
@@ -316,7 +316,7 @@ ExprPtr Parser::parseIndex(ExprPtr base) {
         break;
     }
     if (!failed && node->entries.empty())
-      failExpected("an iteration in the mode.brackets");
+      failExpected("an iteration in the brackets");
     expectClose(TokenKind::RightBracket, open);
   }
   return done(std::move(node));

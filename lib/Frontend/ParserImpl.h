@@ -55,7 +55,9 @@ private:
   }
   std::string_view spelling(const Token &token) const { return source.slice(token.range); }
   /// Whether a line ends before the next token and ends the statement.
-  bool atLineEnd(unsigned ahead = 0) const { return mode.brackets == 0 && tok(ahead).newlineBefore; }
+  bool atLineEnd(unsigned ahead = 0) const {
+    return mode.brackets == 0 && tok(ahead).newlineBefore && position + ahead != statementStart;
+  }
   /// Whether the next token cannot belong to the current statement.
   bool atStatementEnd() const {
     return is(TokenKind::End) || is(TokenKind::RightBrace) || is(TokenKind::Semicolon) || atLineEnd();
@@ -211,6 +213,7 @@ private:
   DiagnosticEngine &diagnostics;
   const std::vector<Token> &tokens;
   size_t position = 0;
+  size_t statementStart = 0; // its first token may follow a line end
   unsigned braces = 0;   // open `{`
   unsigned nesting = 0;  // open calls of this parser
   bool failed = false;   // the current statement has a message

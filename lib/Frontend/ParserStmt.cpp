@@ -27,6 +27,7 @@ template <class One> void Parser::parseStatements(std::vector<StmtPtr> &out, boo
     if (nested && startsSection())
       return; // the block was not closed; its owner says so
     size_t before = position;
+    statementStart = position;
     SourceRange begin = tok().range;
     failed = false;
     StmtPtr statement = one();
@@ -75,7 +76,10 @@ Block Parser::parseBlock(unsigned section) {
     }
   });
   if (!accept(TokenKind::RightBrace))
-    fail(ErrorCode::L0102, previousEnd(), "expected `}`, but got " + found()).also(open, "opened here");
+    fail(ErrorCode::L0102, previousEnd(),
+         "expected `}`, but got " +
+             (is(TokenKind::End) ? std::string(describe(TokenKind::End)) : "`" + std::string(spelling(tok())) + "`"))
+        .also(open, "opened here");
   block.range = block.range.to(previousEnd());
   bool valueAllowed = (section & (SectionFunction | SectionTrain)) != 0;
   checkValuesLast(block, valueAllowed || section == SectionTop);

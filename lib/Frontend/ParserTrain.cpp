@@ -44,9 +44,8 @@ Selector Parser::parseSelector() {
   bool first = true;
   while (!is(TokenKind::End)) {
     const Token &token = tok();
-    if (token.newlineBefore && !(first && mode.brackets))
-      if (!first || !open.empty())
-        break;
+    if (token.newlineBefore && !first)
+      break;
     bool touches = first || token.range.begin == tokens[position - 1].range.end;
     if (open.empty() && !touches)
       break;

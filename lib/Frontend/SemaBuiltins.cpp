@@ -215,9 +215,10 @@ std::optional<Elaborator::WeightUse> Elaborator::operatorWeight(Arguments &args,
     const std::vector<PathSegment> saved = std::move(path);
     path = *instancePath;
     ++instanceDepth;
-    instanceIndexDepth = indexVars.size();
+    const size_t savedIndexDepth = std::exchange(instanceIndexDepth, indexVars.size());
     std::optional<WeightUse> use = registerWeight({}, leaf, std::move(shape), role, range);
     --instanceDepth;
+    instanceIndexDepth = savedIndexDepth;
     path = saved;
     return use;
   }
@@ -228,8 +229,6 @@ std::optional<Elaborator::WeightUse> Elaborator::operatorWeight(Arguments &args,
 }
 
 Val Elaborator::builtinLinear(Arguments &args) {
-  const std::vector<PathSegment> *instance = instancePath;
-  instancePath = nullptr;
   // Inputs are concatenated, each flattened.
   std::vector<ValueId> inputs;
   ValueScope scope = ValueScope::Run;
@@ -275,7 +274,6 @@ Val Elaborator::builtinLinear(Arguments &args) {
     type.axes = {{columnName, columns}};
     x = emitValue(OpKind::Concat, type, inputs, args.range);
   }
-  instancePath = instance;
   std::optional<WeightUse> weight;
   if (has(args, "tied")) {
     args.used.insert("tied");
@@ -322,8 +320,6 @@ Val Elaborator::builtinLinear(Arguments &args) {
 }
 
 Val Elaborator::builtinEmbed(Arguments &args) {
-  const std::vector<PathSegment> *instance = instancePath;
-  instancePath = nullptr;
   ValueId id = operand(args, 0, "the id to look up", false);
   if (id == kNone)
     return {};
@@ -345,7 +341,6 @@ Val Elaborator::builtinEmbed(Arguments &args) {
     error(ErrorCode::L0206, args.range, "the result of this `embed` is too large");
     return {};
   }
-  instancePath = instance;
   std::optional<WeightUse> weight;
   if (has(args, "tied")) {
     args.used.insert("tied");
@@ -368,8 +363,6 @@ Val Elaborator::builtinEmbed(Arguments &args) {
 }
 
 Val Elaborator::builtinNorm(Arguments &args) {
-  const std::vector<PathSegment> *instance = instancePath;
-  instancePath = nullptr;
   ValueId x = operand(args, 0, "the value to normalise");
   if (x == kNone)
     return {};
@@ -389,7 +382,6 @@ Val Elaborator::builtinNorm(Arguments &args) {
     error(ErrorCode::L0207, args.range, "expected eps of at least 0, but got " + describe(Val::ofFloat(*eps)));
     return {};
   }
-  instancePath = instance;
   std::vector<ValueId> operands = {x};
   const bool layer = args.name == "layer_norm" || args.name == "standardize";
   if (args.name == "rms_norm" || args.name == "layer_norm") {

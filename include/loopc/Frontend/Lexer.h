@@ -15,6 +15,7 @@ enum class TokenKind : uint8_t {
   Word,
   Number,
   String,
+  Unknown, // bytes that are no token; reported
 #define LOOPC_SIGN(name, spelling) name,
 #include "loopc/Frontend/Tokens.def"
 };
@@ -30,7 +31,7 @@ struct TokenList {
   std::vector<ast::Comment> comments;
 };
 
-/// Any bytes are accepted; what is no token is reported (once for a run of such bytes) and left out.
+/// Any bytes are accepted; a run of bytes that are no token is reported once and becomes one Unknown token.
 TokenList lex(const SourceText &source, DiagnosticEngine &diagnostics);
 
 /// "`->`", "a number", "the end of the text": for messages.
