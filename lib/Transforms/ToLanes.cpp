@@ -45,3 +45,455 @@
 //          addi subi muli cmpi (on tensors of i32 and i1), and index arithmetic: constant addi subi muli divsi remsi cmpi
 //   math:  every element function (exp log sqrt rsqrt absf floor ceil sin cos tanh erf powf fma …)
 #include "loopc/Dialect/Loop/Loop.h"
+#include "Program.h"
+#include "loopc/Transforms/Passes.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace loopc {
+#define GEN_PASS_DEF_LOOPTOLANES
+#include "loopc/Transforms/Passes.h.inc"
+} // namespace loopc
+
+using namespace mlir;
+using namespace mlir::loop;
+
+namespace loopc {
+namespace {
+
+/// Where rows live at a point of the program: the lanes, their space, the newest cache.
+struct RowScope {
+  Value lanes;
+  RowsAttr rows;
+  Value cache;
+};
+
+class Converter {
+public:
+  Converter(ModelOp model, ForwardOp forward)
+      : model(model), forward(forward), b(model.getContext()), space(RowsAttr::get(model.getContext(), "lane")) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult convertBody(Block &block, RowScope &scope);
+  LogicalResult convert(Operation *op, RowScope &scope);
+  LogicalResult convertRecur(RecurOp recur, RowScope &scope);
+  LogicalResult convertStack(StackOp stack, RowScope &scope);
+  LogicalResult convertInline(RecurOp recur, RowScope &scope);
+  LogicalResult convertWhere(WhereOp where, RowScope &scope);
+  LogicalResult convertSelected(WhereOp where, Value condition, RowScope &scope);
+  LogicalResult convertOther(Operation *op, RowScope &scope);
+
+  /// The same in-body conversion for stack and uniform where: (index?, states, cache?).
+  LogicalResult convertRegion(Block &from, Block &to, bool index, bool cache, const RowScope &outer);
+  LogicalResult checkRolled(Operation *op);
+
+  /// `value` of the program with rows of `scope`: spread if it has none.
+  Value rowsOf(Value value, const RowScope &scope, Location loc) { return spread(map.lookup(value), scope, loc); }
+  Value spread(Value value, const RowScope &scope, Location loc);
+  SmallVector<Value> rowsOf(ValueRange values, const RowScope &scope, Location loc) {
+    return llvm::map_to_vector(values, [&](Value value) { return rowsOf(value, scope, loc); });
+  }
+  SmallVector<Value> scalars(ValueRange values) {
+    return llvm::map_to_vector(values, [&](Value value) { return map.lookup(value); });
+  }
+  Value column(Column which, Type type, const RowScope &scope, Location loc) {
+    return ColumnOp::create(b, loc, withRows(type, scope.rows), which, scope.lanes);
+  }
+  /// A value that is cheaper to read again in another space than to carry there; null if `value` is not one.
+  Value again(Value value, const RowScope &scope);
+
+  ModelOp model;
+  ForwardOp forward;
+  OpBuilder b;
+  RowsAttr space;
+  IRMapping map;
+  BankType bankType;
+  CacheType cacheType;
+  StageOp stage;
+  Value rounds, bank;
+  SmallVector<FieldAttr> drawn;
+};
+
+bool hasRows(Value value) { return bool(getRows(value.getType())); }
+
+/// Operands that are parameters whatever the other operands are.
+bool isParameterOperand(OpOperand &operand) {
+  Operation *op = operand.getOwner();
+  unsigned i = operand.getOperandNumber();
+  return llvm::TypeSwitch<Operation *, bool>(op)
+      .Case<LinearOp, EmbedOp, NormOp>([&](auto) { return i > 0; })
+      .Default(false);
+}
+
+Value Converter::spread(Value value, const RowScope &scope, Location loc) {
+  if (hasRows(value))
+    return value;
+  Type type = value.getType();
+  if (!isa<RankedTensorType>(type)) {
+    if (type.isIndex())
+      value = arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
+    value = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, value.getType()), value);
+  }
+  return SpreadOp::create(b, loc, withRows(value.getType(), scope.rows), value, scope.lanes);
+}
+
+Value Converter::again(Value value, const RowScope &scope) {
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return {};
+  Location loc = op->getLoc();
+  return llvm::TypeSwitch<Operation *, Value>(op)
+      .Case([&](TokenOp) -> Value { return column(Column::token, value.getType(), scope, loc); })
+      .Case([&](PositionOp) -> Value { return column(Column::position, value.getType(), scope, loc); })
+      .Case([&](CountValueOp count) -> Value {
+        return CountValueOp::create(b, loc, withRows(value.getType(), scope.rows), count.getCountAttr(), scope.lanes);
+      })
+      .Case([&](KnobValueOp knob) -> Value {
+        return KnobValueOp::create(b, loc, withRows(value.getType(), scope.rows), knob.getKnobAttr(), scope.lanes);
+      })
+      .Default([](Operation *) { return Value(); });
+}
+
+LogicalResult Converter::convertBody(Block &block, RowScope &scope) {
+  for (Operation &op : block.without_terminator())
+    if (failed(convert(&op, scope)))
+      return failure();
+  return success();
+}
+
+LogicalResult Converter::convert(Operation *op, RowScope &scope) {
+  Location loc = op->getLoc();
+  if (op->getNumResults() == 1)
+    if (Value read = again(op->getResult(0), scope)) {
+      map.map(op->getResult(0), read);
+      return success();
+    }
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case([&](NoiseOp noise) -> LogicalResult {
+        std::string field = "draw." + noise.getName().str();
+        FieldAttr attr = FieldAttr::get(b.getContext(), field, noise.getResult().getType());
+        if (scope.rows != space)
+          return noise.emitOpError("expected a draw of the token outside of loops, but got one for each iteration");
+        if (!llvm::is_contained(drawn, attr)) {
+          drawn.push_back(attr);
+          OpBuilder at(stage);
+          DrawOp::create(at, loc, noise.getName(), field, noise.getLaw(), noise.getResult().getType());
+        }
+        map.map(noise.getResult(), LoadOp::create(b, loc, withRows(noise.getResult().getType(), scope.rows), bank,
+                                                  b.getStringAttr(field), scope.lanes));
+        return success();
+      })
+      .Case([&](RopeOp rope) -> LogicalResult {
+        Value input = rowsOf(rope.getInput(), scope, loc);
+        map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input, scope.lanes,
+                                                 rope.getBaseAttr(), rope.getPairsAttr()));
+        return success();
+      })
+      .Case([&](AttendOp attend) -> LogicalResult {
+        SmallVector<Value> index = scalars(attend.getIndex());
+        for (Value i : index)
+          if (!i.getType().isIndex())
+            return attend.emitOpError("expected a site index that is the same for all tokens, but got one that depends on the "
+                                      "iteration");
+        Value q = rowsOf(attend.getQ(), scope, loc), k = rowsOf(attend.getK(), scope, loc), v = rowsOf(attend.getV(), scope, loc);
+        scope.cache = KVAppendOp::create(b, loc, cacheType, k, v, scope.cache, attend.getSiteAttr(), index, scope.lanes);
+        map.map(attend.getResult(),
+                KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache, attend.getSiteAttr(),
+                                   index, scope.lanes, attend.getScaleAttr(), attend.getWindowAttr(), attend.getSoftcapAttr(),
+                                   attend.getOrderAttr()));
+        return success();
+      })
+      .Case([&](TapOp tap) -> LogicalResult {
+        if (tap->getParentOp() == forward)
+          TapOp::create(b, loc, rowsOf(tap.getValue(), scope, loc), tap.getNameAttr());
+        return success();
+      })
+      .Case([&](RecurOp recur) -> LogicalResult {
+        bool outermost = recur->getParentOp() == forward && recur == getScheduledRecur(forward);
+        return outermost ? convertRecur(recur, scope) : convertInline(recur, scope);
+      })
+      .Case([&](StackOp stack) -> LogicalResult { return convertStack(stack, scope); })
+      .Case([&](WhereOp where) -> LogicalResult { return convertWhere(where, scope); })
+      .Default([&](Operation *other) { return convertOther(other, scope); });
+}
+
+LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
+  if (op->getNumRegions())
+    return op->emitOpError("expected an op without regions here");
+  bool rows = llvm::any_of(op->getOperands(), [&](Value operand) { return hasRows(map.lookup(operand)); });
+  if (!rows) {
+    b.clone(*op, map);
+    return success();
+  }
+  if (isa<ParamOp>(op))
+    return op->emitOpError("expected indices that are the same for all tokens, but got one that depends on the iteration");
+  if (isa<arith::IndexCastOp>(op) && op->getResult(0).getType().isInteger(32)) {
+    map.map(op->getResult(0), map.lookup(op->getOperand(0)));
+    return success();
+  }
+  if (isa<tensor::FromElementsOp>(op) && op->getNumOperands() == 1 && getFeatureShape(op->getResult(0).getType()).empty()) {
+    map.map(op->getResult(0), map.lookup(op->getOperand(0)));
+    return success();
+  }
+  if (isa<tensor::SplatOp>(op)) {
+    Value made = BroadcastOp::create(b, op->getLoc(), withRows(op->getResult(0).getType(), scope.rows),
+                                     map.lookup(op->getOperand(0)), b.getDenseI64ArrayAttr({}));
+    map.map(op->getResult(0), made);
+    return success();
+  }
+  if (!isElementFunction(op) && !isa<LoopDialect>(op->getDialect()))
+    return op->emitOpError("expected an element function or an op of the loop dialect, but got `") << op->getName() << "`";
+  for (OpOperand &operand : op->getOpOperands())
+    if (isParameterOperand(operand) && hasRows(map.lookup(operand.get())))
+      return op->emitOpError("expected operand ") << operand.getOperandNumber() << " to be made of weights only, but it differs by token";
+  bool element = isElementFunction(op);
+  Operation *made = b.clone(*op, map);
+  b.setInsertionPoint(made);
+  for (OpOperand &operand : made->getOpOperands()) {
+    bool tensor = isa<RankedTensorType>(operand.get().getType());
+    // A scalar operand of an element function joins rows only where another operand of its own kind has them.
+    bool scalar = element && !isa<RankedTensorType>(op->getOperand(operand.getOperandNumber()).getType()) &&
+                  !isa<RankedTensorType>(op->getResult(0).getType());
+    if ((tensor || scalar) && !isParameterOperand(operand))
+      operand.set(spread(operand.get(), scope, op->getLoc()));
+  }
+  // A uniform condition that became a column (it reads the iteration) selects whole rows.
+  if (auto select = dyn_cast<arith::SelectOp>(made))
+    if (hasRows(select.getCondition()) && getFeatureShape(select.getCondition().getType()) != getFeatureShape(select.getTrueValue().getType()))
+      select.getConditionMutable().set(BroadcastOp::create(b, op->getLoc(), withElementType(select.getTrueValue().getType(), b.getI1Type()),
+                                                           select.getCondition(), b.getDenseI64ArrayAttr({})));
+  b.setInsertionPointAfter(made);
+  for (auto [old, result] : llvm::zip(op->getResults(), made->getResults())) {
+    Type type = old.getType();
+    if (type.isIndex())
+      type = b.getI32Type();
+    result.setType(withRows(isa<RankedTensorType>(type) ? type : RankedTensorType::get({}, type), scope.rows));
+  }
+  return success();
+}
+
+LogicalResult Converter::checkRolled(Operation *op) {
+  auto yield = cast<YieldOp>(op->getRegion(0).front().getTerminator());
+  for (Value value : yield.getValues())
+    if (!isa<RankedTensorType>(value.getType()))
+      return op->emitOpError("expected states that are tensors, but got ") << value.getType();
+  return success();
+}
+
+LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
+  Location loc = recur.getLoc();
+  if (failed(checkRolled(recur)))
+    return failure();
+  Block &from = recur.getBody().front();
+  RowsAttr inner = RowsAttr::get(b.getContext(), ("lane." + recur.getName()).str());
+
+  // What the body reads from outside and differs by token: carried along, unless it is cheaper to read again.
+  llvm::SetVector<Value> used;
+  getUsedValuesDefinedAbove(recur.getBody(), recur.getBody(), used);
+  SmallVector<Value> with, reread;
+  for (Value value : used)
+    if (hasRows(map.lookup(value))) {
+      Operation *op = value.getDefiningOp();
+      (op && isa<TokenOp, PositionOp, CountValueOp, KnobValueOp>(op) ? reread : with).push_back(value);
+    }
+
+  bool cached = attends(recur);
+  SmallVector<Value> states = rowsOf(recur.getStates(), scope, loc), carried = scalars(with);
+  auto made = RecurOp::create(b, loc, scope.lanes.getType(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
+                              recur.getNameAttr(), recur.getCountAttr(), states, carried, scope.lanes, rounds,
+                              cached ? scope.cache : Value(), recur.getKvAttr(), recur.getExitAttr(), recur.getPlanAttr());
+  setStateNames(made, getStateNames(recur));
+
+  OpBuilder::InsertionGuard guard(b);
+  Block *body = b.createBlock(&made.getBody());
+  RowScope in{body->addArgument(LanesType::get(b.getContext(), inner.getSpace()), loc), inner, Value()};
+  for (auto [old, state] : llvm::zip(from.getArguments().drop_front(), states))
+    map.map(old, body->addArgument(withRows(state.getType(), inner), loc));
+  SmallVector<std::pair<Value, Value>> outside;
+  llvm::scope_exit restore([&] {
+    for (auto [value, mapped] : outside)
+      map.map(value, mapped);
+  });
+  for (Value value : with) {
+    outside.emplace_back(value, map.lookup(value));
+    map.map(value, body->addArgument(withRows(map.lookup(value).getType(), inner), loc));
+  }
+  if (cached)
+    in.cache = body->addArgument(cacheType, loc);
+  for (Value value : reread) {
+    outside.emplace_back(value, map.lookup(value));
+    map.map(value, again(value, in));
+  }
+  if (!from.getArgument(0).use_empty())
+    map.map(from.getArgument(0), column(Column::iteration, RankedTensorType::get({}, b.getI32Type()), in, loc));
+  if (failed(convertBody(from, in)))
+    return failure();
+  auto yield = cast<YieldOp>(from.getTerminator());
+  SmallVector<Value> yielded = rowsOf(yield.getValues(), in, yield.getLoc());
+  if (cached)
+    yielded.push_back(in.cache);
+  Value exit = yield.getExit() ? rowsOf(yield.getExit(), in, yield.getLoc()) : Value();
+  YieldOp::create(b, yield.getLoc(), yielded, exit);
+
+  scope.lanes = made.getOutLanes();
+  if (cached)
+    scope.cache = made.getOutCache();
+  for (auto [old, result] : llvm::zip(recur.getResults(), made.getResults()))
+    map.map(old, result);
+  return success();
+}
+
+LogicalResult Converter::convertRegion(Block &from, Block &to, bool index, bool cache, const RowScope &outer) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(&to);
+  RowScope in = outer;
+  for (auto [i, argument] : llvm::enumerate(from.getArguments())) {
+    Type type = index && i == 0 ? argument.getType() : Type(withRows(argument.getType(), outer.rows));
+    map.map(argument, to.addArgument(type, argument.getLoc()));
+  }
+  if (cache)
+    in.cache = to.addArgument(cacheType, from.getParentOp()->getLoc());
+  if (failed(convertBody(from, in)))
+    return failure();
+  auto yield = cast<YieldOp>(from.getTerminator());
+  SmallVector<Value> yielded = rowsOf(yield.getValues(), in, yield.getLoc());
+  if (cache)
+    yielded.push_back(in.cache);
+  YieldOp::create(b, yield.getLoc(), yielded, Value());
+  return success();
+}
+
+LogicalResult Converter::convertStack(StackOp stack, RowScope &scope) {
+  if (failed(checkRolled(stack)))
+    return failure();
+  bool cached = attends(stack);
+  SmallVector<Value> states = rowsOf(stack.getStates(), scope, stack.getLoc());
+  auto made = StackOp::create(b, stack.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(), stack.getNameAttr(),
+                              stack.getLayersAttr(), states, cached ? scope.cache : Value());
+  Block &body = made.getBody().emplaceBlock();
+  if (failed(convertRegion(stack.getBody().front(), body, /*index=*/true, cached, scope)))
+    return failure();
+  if (cached)
+    scope.cache = made.getOutCache();
+  for (auto [old, result] : llvm::zip(stack.getResults(), made.getResults()))
+    map.map(old, result);
+  return success();
+}
+
+// A recurrence that the scheduler does not run has a fixed count and no exit: it is a stack without own weights.
+LogicalResult Converter::convertInline(RecurOp recur, RowScope &scope) {
+  auto count = lookup<CountOp>(model, recur.getCountAttr());
+  if (!count || count.getMin() != count.getMax())
+    return recur.emitOpError("expected a fixed count for a loop inside another, but @") << recur.getCount() << " is chosen at run time";
+  if (recur.getExit())
+    return recur.emitOpError("expected no exit test in a loop inside another, but got one");
+  if (attends(recur))
+    return recur.emitOpError("expected attention only in the outermost loop, but got it in a loop inside another");
+  if (failed(checkRolled(recur)))
+    return failure();
+  SmallVector<Value> states = rowsOf(recur.getStates(), scope, recur.getLoc());
+  auto made = StackOp::create(b, recur.getLoc(), ValueRange(states).getTypes(), Type(), recur.getNameAttr(), count.getValueAttr(),
+                              states, Value());
+  Block &body = made.getBody().emplaceBlock();
+  if (failed(convertRegion(recur.getBody().front(), body, /*index=*/true, /*cache=*/false, scope)))
+    return failure();
+  for (auto [old, result] : llvm::zip(recur.getResults(), made.getResults()))
+    map.map(old, result);
+  return success();
+}
+
+LogicalResult Converter::convertWhere(WhereOp where, RowScope &scope) {
+  if (failed(checkRolled(where)))
+    return failure();
+  Value condition = map.lookup(where.getCondition());
+  if (!condition.getType().isInteger(1))
+    return convertSelected(where, spread(condition, scope, where.getLoc()), scope);
+  bool cached = attends(where);
+  SmallVector<Value> states = rowsOf(where.getStates(), scope, where.getLoc());
+  auto made = WhereOp::create(b, where.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(), condition, states,
+                              cached ? scope.cache : Value());
+  Block &body = made.getBody().emplaceBlock();
+  if (failed(convertRegion(where.getBody().front(), body, /*index=*/false, cached, scope)))
+    return failure();
+  if (cached)
+    scope.cache = made.getOutCache();
+  for (auto [old, result] : llvm::zip(where.getResults(), made.getResults()))
+    map.map(old, result);
+  return success();
+}
+
+// A branch per token that leaves no keys behind: computed for all, chosen by select.
+LogicalResult Converter::convertSelected(WhereOp where, Value condition, RowScope &scope) {
+  Location loc = where.getLoc();
+  if (attends(where))
+    return where.emitOpError("expected a condition that is the same for all tokens around attention, but got one that differs by token");
+  Block &from = where.getBody().front();
+  SmallVector<Value> states = rowsOf(where.getStates(), scope, loc);
+  for (auto [argument, state] : llvm::zip(from.getArguments(), states))
+    map.map(argument, state);
+  if (failed(convertBody(from, scope)))
+    return failure();
+  auto yield = cast<YieldOp>(from.getTerminator());
+  for (auto [old, value, state] : llvm::zip(where.getResults(), yield.getValues(), states)) {
+    Value next = rowsOf(value, scope, loc), chosen = condition;
+    auto type = cast<RankedTensorType>(state.getType());
+    if (!getFeatureShape(type).empty())
+      chosen = BroadcastOp::create(b, loc, withElementType(type, b.getI1Type()), condition, b.getDenseI64ArrayAttr({}));
+    map.map(old, arith::SelectOp::create(b, loc, chosen, next, state));
+  }
+  return success();
+}
+
+LogicalResult Converter::run() {
+  Location loc = forward.getLoc();
+  bankType = BankType::get(b.getContext(), FlatSymbolRefAttr::get(b.getContext(), "slot"));
+  cacheType = CacheType::get(b.getContext(), FlatSymbolRefAttr::get(b.getContext(), "step"));
+  b.setInsertionPoint(forward);
+  stage = StageOp::create(b, loc, "step");
+  Block &body = stage.getBody().emplaceBlock();
+  b.setInsertionPointToEnd(&body);
+  RowScope scope{body.addArgument(LanesType::get(b.getContext(), space.getSpace()), loc), space, Value()};
+  rounds = body.addArgument(b.getIndexType(), loc);
+  bank = body.addArgument(bankType, loc);
+  bool cached = attends(forward);
+  if (cached)
+    scope.cache = body.addArgument(cacheType, loc);
+  if (failed(convertBody(forward.getBody().front(), scope)))
+    return failure();
+  auto back = cast<ReturnOp>(forward.getBody().front().getTerminator());
+  if (back.getValues().size() != 1 || !isa<RankedTensorType>(back.getValues()[0].getType()))
+    return back.emitOpError("expected the logits as the only value, but got ") << back.getValues().size() << " values";
+  SmallVector<Value> results = {bank};
+  if (cached)
+    results.push_back(scope.cache);
+  results.push_back(rowsOf(back.getValues()[0], scope, back.getLoc()));
+  ReturnOp::create(b, back.getLoc(), results);
+  b.setInsertionPoint(stage);
+  SmallVector<Attribute> fields(drawn.begin(), drawn.end());
+  BankOp::create(b, loc, "slot", b.getArrayAttr(fields));
+  forward.erase();
+  model.setPhase(Phase::lanes);
+  return success();
+}
+
+struct ToLanesPass : impl::LoopToLanesBase<ToLanesPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    ForwardOp forward = getForward(model);
+    if (!forward) {
+      model.emitOpError("expected a loop.forward, but got none");
+      return signalPassFailure();
+    }
+    threadObservedTaps(forward, SmallVector<std::string>(observe.begin(), observe.end()));
+    if (failed(Converter(model, forward).run()))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace loopc

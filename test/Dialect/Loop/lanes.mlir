@@ -3,7 +3,7 @@
 
 #lane = #loop.rows<lane>
 #on = #loop.rows<lane.core>
-// CHECK: loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple lane>)
+// CHECK: loop.model @tiny phase({{ *}}lanes) contract(<lag none, group lane, order free, couple lane>)
 loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple lane>) {
   loop.count @loops default 3 range 1, 8
   loop.knob @threshold default 1.0
@@ -18,11 +18,13 @@ loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple
   // CHECK: loop.site @layers.attn kv heads 1 dim 2 tables [2] plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows f32>) stage @core
   loop.site @layers.attn kv heads 1 dim 2 tables [2]
     plan(#loop.site_plan<write (d) -> (d), read (d) -> (d), planes (d) -> (d), rows f32>) stage @core
-  // CHECK: loop.bank @slot [#loop.field<"h" : tensor<4xf32>>
-  loop.bank @slot [#loop.field<"h" : tensor<4xf32>>, #loop.field<"stay" : tensor<f32>>, #loop.field<"e" : tensor<4xf32>>,
-                   #loop.field<"draw.s0" : tensor<4xf32>>, #loop.field<"obs.gate" : tensor<f32>>]
-  // CHECK: loop.schedule [#loop.edge<"prelude" -> "core", always>
-  loop.schedule [#loop.edge<"prelude" -> "core", always>, #loop.edge<"core" -> "core", running>, #loop.edge<"core" -> "head", finished>]
+  // CHECK: loop.bank @slot [#loop.field<h : tensor<4xf32>>
+  loop.bank @slot [#loop.field<h : tensor<4xf32>>, #loop.field<stay : tensor<f32>>, #loop.field<e : tensor<4xf32>>,
+                   #loop.field<draw.s0 : tensor<4xf32>>, #loop.field<obs.gate : tensor<f32>>]
+  // CHECK: loop.draw @s0 field "draw.s0" law(<truncated_normal, std = 2.280000e-02, cut = 3.000000e+00>) : tensor<4xf32>
+  loop.draw @s0 field "draw.s0" law(<truncated_normal, std = 0.0228, cut = 3.0>) : tensor<4xf32>
+  // CHECK: loop.schedule [#loop.edge<prelude -> core, always>
+  loop.schedule [#loop.edge<prelude -> core, always>, #loop.edge<core -> core, running>, #loop.edge<core -> head, finished>]
 
   // CHECK: loop.stage @prelude
   loop.stage @prelude {
@@ -48,11 +50,11 @@ loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple
     %st0 = loop.load %b["stay"] at %L : !loop.bank<@slot>, !loop.lanes<lane> -> tensor<?xf32, #lane>
     %g0 = loop.load %b["obs.gate"] at %L : !loop.bank<@slot>, !loop.lanes<lane> -> tensor<?xf32, #lane>
     %e0 = loop.load %b["e"] at %L : !loop.bank<@slot>, !loop.lanes<lane> -> tensor<?x4xf32, #lane>
-    // CHECK: loop.recur @core count @loops rounds(%{{.*}}) of %{{.*}} : <lane> state(
+    // CHECK: loop.recur @core count @loops rounds(%{{.*}}) of %{{.*}} : !loop.lanes<lane> state(
     %L1, %hT, %stT, %gT, %cT = loop.recur @core count @loops rounds(%R) of %L : !loop.lanes<lane>
         state(%h0, %st0, %g0 : tensor<?x4xf32, #lane>, tensor<?xf32, #lane>, tensor<?xf32, #lane>)
         with(%e0 : tensor<?x4xf32, #lane>) cache(%c : !loop.cache<@core>)
-        kv(<depth_indexed holes last_exited>) exit(<"early", lane>) plan(<scheduled, default 3, range 1, 8>) {
+        kv(<depth_indexed holes last_exited>) exit(<early, lane>) plan(<scheduled, default 3, range 1, 8>) {
     ^bb0(%A: !loop.lanes<lane.core>, %h: tensor<?x4xf32, #on>, %st: tensor<?xf32, #on>, %g: tensor<?xf32, #on>,
          %e: tensor<?x4xf32, #on>, %k0: !loop.cache<@core>):
       %u = arith.addf %h, %e : tensor<?x4xf32, #on>
@@ -71,7 +73,7 @@ loop.model @tiny phase(lanes) contract(<lag none, group lane, order free, couple
         %kk = loop.rope %kk1 at %A in !loop.lanes<lane.core> base(1.0e4) pairs(halves) : tensor<?x1x2xf32, #on> -> tensor<?x1x2xf32, #on>
         %k1 = loop.kv.append %kk, %v to %k at @layers.attn[%l] lanes %A
           : tensor<?x1x2xf32, #on>, tensor<?x1x2xf32, #on>, !loop.cache<@core>, !loop.lanes<lane.core> -> !loop.cache<@core>
-        // CHECK: loop.kv.attend %{{.*}} in %{{.*}} at @layers.attn[%{{.*}}] lanes %{{.*}} scale(5.000000e-01 : f64) order(<keys, 64, 512>)
+        // CHECK: loop.kv.attend %{{.*}} in %{{.*}} at @layers.attn[%{{.*}}] lanes %{{.*}} scale(5.000000e-01) order(<keys, 64, 512>)
         %o = loop.kv.attend %q in %k1 at @layers.attn[%l] lanes %A scale(0.5) order(<keys, 64, 512>)
           : tensor<?x2x2xf32, #on>, !loop.cache<@core>, !loop.lanes<lane.core> -> tensor<?x2x2xf32, #on>
         %o1 = loop.reshape %o : tensor<?x2x2xf32, #on> -> tensor<?x4xf32, #on>

@@ -6,6 +6,12 @@ def Loop_BankOp : Loop_Op<"bank", LanesForm, [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, Loop_FieldArrayAttr:$fields);
   let assemblyFormat = "$sym_name $fields attr-dict";
 }
+def Loop_DrawOp : Loop_Op<"draw", LanesForm, [Symbol]> {
+  let summary = "a named draw: the runtime fills bank field `field` of every lane before the first stage runs";
+  let description = "The values of a request are given with it, or drawn from `law`, keyed by (seed, name, position).";
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$field, Loop_LawAttr:$law, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `field` $field `law` `(` $law `)` `:` $type attr-dict";
+}
 def Loop_ScheduleOp : Loop_Op<"schedule", LanesForm> {
   let summary = "the ways a lane takes through the stages; the first stage named is where it is born";
   let arguments = (ins Loop_EdgeArrayAttr:$edges);
@@ -15,7 +21,7 @@ def Loop_StageOp : Loop_Op<"stage", LanesForm, [Symbol, SingleBlock, IsolatedFro
   let summary = "advances a vector of lanes by one step";
   let description = [{
     Block arguments are (lanes, rounds: index, bank, cache?). Returns (bank, cache?, values…): the stage `head` returns
-    the logits too.
+    the logits too. The form of the stages is described in lib/Transforms/ToLanes.cpp.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
