@@ -8,6 +8,12 @@ def Loop_AttendOp : Loop_Op<"attend", SourceForm> {
     uses key head j / (heads / kv heads). All tokens of a chunk write their key and value, then all read. `window` w: the
     last w keys, the own included. `softcap` c: scores become c * tanh(score / c).
     Sources: Vaswani et al., arXiv 1706.03762; Ainslie et al., arXiv 2305.13245.
+
+    ```mlir
+    // with %q : tensor<4x64xf32>, %k : tensor<2x64xf32>, %v : tensor<2x64xf32>, %l : index
+    loop.site @attn kv heads 2 dim 64 tables [24]
+    %o = loop.attend %q, %k, %v at @attn[%l] scale(0.125) : tensor<4x64xf32>, tensor<2x64xf32>, tensor<2x64xf32> -> tensor<4x64xf32>
+    ```
   }];
   let arguments = (ins AnyRankedTensor:$q, AnyRankedTensor:$k, AnyRankedTensor:$v, FlatSymbolRefAttr:$site, Variadic<Index>:$index,
                        F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_OrderAttr>:$order);

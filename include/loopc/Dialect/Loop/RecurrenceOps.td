@@ -4,6 +4,15 @@
 def Loop_YieldOp : Loop_Op<"yield", AnyForm, [Terminator, Pure, ReturnLike, AttrSizedOperandSegments,
                                                ParentOneOf<["RecurOp", "StackOp", "WhereOp"]>]> {
   let summary = "the next states of a body; `exit` is the exit test of a recur that has one";
+  let description = [{
+    ```mlir
+    // with %x : tensor<4xf32>
+    %y = loop.stack @one layers 1 state(%x : tensor<4xf32>) {
+    ^bb0(%l: index, %h: tensor<4xf32>):
+      loop.yield %h : tensor<4xf32>
+    } -> tensor<4xf32>
+    ```
+  }];
   let arguments = (ins Variadic<AnyType>:$values, Optional<AnyType>:$exit);
   let assemblyFormat = "($values^ `:` type($values))? (`exit` `(` $exit^ `:` type($exit) `)`)? attr-dict";
 }
@@ -20,6 +29,7 @@ def Loop_RecurOp : Loop_Op<"recur", AnyForm, [AttrSizedOperandSegments, AttrSize
     (lanes, states…, cache?). Row values enter only through `states` and `with`.
 
     ```mlir
+    // with %s : tensor<4xf32>, %e : tensor<4xf32>
     %h = loop.recur @core count @loops state(%s : tensor<4xf32>) kv(#loop.kv<depth_indexed>) {
     ^bb0(%t: index, %x: tensor<4xf32>):
       %y = arith.addf %x, %e : tensor<4xf32>
@@ -44,6 +54,15 @@ def Loop_StackOp : Loop_Op<"stack", AnyForm, [AttrSizedOperandSegments, AttrSize
   let summary = "a rolled stack of layers: own weights for each index, the body is compiled once";
   let description = [{
     Block arguments are (layer: index, states…, cache?). The index runs from 0 to `layers` - 1.
+
+    ```mlir
+    // with %x : tensor<4xf32>
+    %y = loop.stack @layers layers 24 state(%x : tensor<4xf32>) {
+    ^bb0(%l: index, %h: tensor<4xf32>):
+      %n = loop.act relu %h : tensor<4xf32>
+      loop.yield %n : tensor<4xf32>
+    } -> tensor<4xf32>
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$name, I64Attr:$layers, Variadic<AnyRankedTensor>:$states, Optional<Loop_CacheType>:$cache);
   let results = (outs Variadic<AnyRankedTensor>:$results, Optional<Loop_CacheType>:$outCache);
@@ -59,6 +78,15 @@ def Loop_WhereOp : Loop_Op<"where", AnyForm, [AttrSizedOperandSegments, AttrSize
   let description = [{
     Block arguments are (states…, cache?). A condition of type `i1` (of indices, counts, options) is uniform: one branch
     for all rows. A condition per row (`tensor<i1>`) makes a subset of rows.
+
+    ```mlir
+    // with %c : i1, %v : tensor<4xf32>
+    %y = loop.where %c : i1 state(%v : tensor<4xf32>) {
+    ^bb0(%x: tensor<4xf32>):
+      %n = arith.addf %x, %x : tensor<4xf32>
+      loop.yield %n : tensor<4xf32>
+    } -> tensor<4xf32>
+    ```
   }];
   let arguments = (ins AnyType:$condition, Variadic<AnyRankedTensor>:$states, Optional<Loop_CacheType>:$cache);
   let results = (outs Variadic<AnyRankedTensor>:$results, Optional<Loop_CacheType>:$outCache);
@@ -70,6 +98,11 @@ def Loop_WhereOp : Loop_Op<"where", AnyForm, [AttrSizedOperandSegments, AttrSize
 
 def Loop_NoiseOp : Loop_Op<"noise", SourceForm, [Pure]> {
   let summary = "a named draw: an input of every token with a default distribution, keyed by (seed, name, position)";
+  let description = [{
+    ```mlir
+    %s0 = loop.noise "s0" law(#loop.law<truncated_normal, std = 0.02, cut = 3.0>) : tensor<32xf32>
+    ```
+  }];
   let arguments = (ins StrAttr:$name, Loop_LawAttr:$law);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$name `law` `(` $law `)` attr-dict `:` type($result)";
@@ -77,6 +110,12 @@ def Loop_NoiseOp : Loop_Op<"noise", SourceForm, [Pure]> {
 
 def Loop_StopGradientOp : Loop_Op<"stop_gradient", AnyForm, [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "the identity; in training no gradient passes";
+  let description = [{
+    ```mlir
+    // with %x : tensor<4xf32>
+    %y = loop.stop_gradient %x : tensor<4xf32>
+    ```
+  }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($result)";
