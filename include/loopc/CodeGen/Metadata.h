@@ -1,0 +1,36 @@
+// What an artefact says about itself, as JSON (read by loopc::rt::ModelInfo).
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef LOOPC_CODEGEN_METADATA_H
+#define LOOPC_CODEGEN_METADATA_H
+
+#include "loopc/CodeGen/Layout.h"
+#include <string>
+#include <vector>
+
+namespace loopc::codegen {
+
+/// Memory that one call of a stage needs: arena = capacity * arenaRowBytes, scratch of a worker = scratchBytes +
+/// capacity * scratchRowBytes, in bytes.
+struct StageMemory {
+  std::string name;
+  int64_t arenaRowBytes = 0, scratchBytes = 0, scratchRowBytes = 0, syncs = 0;
+};
+
+/// The machine that code is made for. `features` are LLVM's names of the features that are on, without a sign.
+struct TargetDescription {
+  std::string triple, cpu;
+  std::vector<std::string> features;
+  unsigned vectorBits = 256;
+};
+
+struct MetadataOptions {
+  std::string hash;        ///< identifies spec, configuration, options and compiler
+  int64_t context = 0;     ///< most positions of a sequence; 0: no limit
+};
+
+/// Metadata of a model in LANES. Stages that `stages` does not name get no memory (the interpreter needs none).
+std::string buildMetadata(mlir::loop::ModelOp model, const ModelLayout &layout, const TargetDescription &target,
+                          llvm::ArrayRef<StageMemory> stages, const MetadataOptions &options);
+
+} // namespace loopc::codegen
+#endif

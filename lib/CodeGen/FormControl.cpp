@@ -1,0 +1,235 @@
+// loop-form-phases: stages, loops, stacks and branches of LANES as task.programs.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "PhaseFormer.h"
+#include "loopc/CodeGen/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/BuiltinOps.h"
+
+using namespace mlir;
+using namespace loopc::codegen;
+
+LogicalResult PhaseFormer::formStage(loop::StageOp stageOp) {
+  stage = stageOp;
+  auto program = task::ProgramOp::create(b, stage.getLoc(), stage.getSymName(), layout.poolOf(stage.getSymName()), IntegerAttr(),
+                                         IntegerAttr());
+  OpBuilder::InsertionGuard guard(b);
+  b.createBlock(&program.getBody());
+  currentList = task::AllOp::create(b, stage.getLoc(), task::ListType::get(b.getContext()));
+  if (failed(formBlock(stage.getBody().front())))
+    return failure();
+  flush();
+  return success();
+}
+
+LogicalResult PhaseFormer::formBlock(Block &block) {
+  for (Operation &op : block)
+    if (failed(form(&op)))
+      return failure();
+  return success();
+}
+
+LogicalResult PhaseFormer::form(Operation *op) {
+  if (op->getNumResults() && op->use_empty() && isMemoryEffectFree(op))
+    return success();
+  // Index and i1 scalars: the same in every worker.
+  if (op->getNumRegions() == 0 && op->getNumResults() && isa<arith::ArithDialect>(op->getDialect()) &&
+      !isa<ShapedType>(op->getResult(0).getType())) {
+    b.clone(*op, scalars);
+    return success();
+  }
+  if (isElementwise(op)) {
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    SmallVector<int64_t> shape(loop::getFeatureShape(type));
+    if (shape.empty())
+      shape.push_back(1);
+    if (!open.empty() && shape != openShape)
+      closeMap();
+    openShape = shape;
+    open.push_back(op);
+    return success();
+  }
+  LogicalResult result = success();
+  bool usesOpen = llvm::any_of(op->getOperands(), [&](Value v) { return inOpenMap(v); });
+  if (usesOpen || op->getNumRegions() || isa<loop::ReturnOp, loop::YieldOp>(op))
+    closeMap();
+  if (formView(op, result))
+    return result;
+  closeMap();
+  if (auto recur = dyn_cast<loop::RecurOp>(op))
+    return formRecur(recur);
+  if (auto stack = dyn_cast<loop::StackOp>(op))
+    return formStack(stack);
+  if (auto where = dyn_cast<loop::WhereOp>(op))
+    return formWhere(where);
+  if (auto ret = dyn_cast<loop::ReturnOp>(op))
+    return formReturn(ret);
+  if (auto linear = dyn_cast<loop::LinearOp>(op))
+    return formLinear(linear);
+  if (auto attend = dyn_cast<loop::KVAttendOp>(op))
+    return formAttend(attend);
+  return formRowOp(op);
+}
+
+// Buffers for the states of a loop, set to their initial values.
+SmallVector<View> PhaseFormer::makeStates(ValueRange initial) {
+  SmallVector<View> states;
+  for (Value value : initial) {
+    View from = get(value), to = makeBuffer(value.getType());
+    copy(from, to, value.getLoc());
+    states.push_back(to);
+  }
+  return states;
+}
+
+// Assigns all states at once: what is read from a state that changes is copied first.
+LogicalResult PhaseFormer::writeStates(Operation *yield, ValueRange values, ArrayRef<View> states) {
+  std::vector<std::pair<View, View>> moves;
+  for (auto [value, state] : llvm::zip(values, states)) {
+    View from = get(value);
+    if (from.root == state.root) { // a state that stays
+      if (from.offset != 0 || !from.contiguous())
+        from = materialise(from);
+      else
+        continue;
+    } else if (llvm::any_of(states, [&](const View &other) { return other.root == from.root; })) {
+      View temporary = makeBuffer(value.getType());
+      copy(from, temporary, yield->getLoc());
+      from = temporary;
+    }
+    moves.push_back({from, state});
+  }
+  for (auto &[from, to] : moves)
+    copy(from, to, yield->getLoc());
+  return success();
+}
+
+LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
+  if (!op.getRounds())
+    return op.emitOpError("expected a scheduled recur (with rounds), but got an inline one");
+  SmallVector<View> states = makeStates(op.getStates());
+  flush();
+  auto rounds = task::RoundsOp::create(b, op.getLoc());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *body = b.createBlock(&rounds.getBody(), {}, {task::ListType::get(b.getContext())}, {op.getLoc()});
+    Value outer = std::exchange(currentList, body->getArgument(0));
+    Block &source = op.getBody().front();
+    unsigned argument = 1; // 0: the lanes
+    for (const View &state : states)
+      views[source.getArgument(argument++)] = state;
+    for (Value with : op.getWith())
+      views[source.getArgument(argument++)] = get(with);
+    if (failed(formBlock(source)))
+      return failure();
+    auto yield = cast<loop::YieldOp>(source.getTerminator());
+    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
+      return failure();
+    SmallVector<Value> stop;
+    SmallVector<View> stopViews;
+    int64_t min = 1, every = 1;
+    if (yield.getExit()) {
+      stopViews.push_back(get(yield.getExit()));
+      stop.push_back(stopViews.front().root);
+      if (op.getExit()) {
+        min = op.getExit()->getMin();
+        every = op.getExit()->getEvery();
+      }
+    }
+    task::AdvanceOp::create(rowPhase(), op.getLoc(), stop, ValueRange(), viewsOf(stopViews), min, every);
+    flush();
+    currentList = outer;
+  }
+  for (auto [result, state] : llvm::zip(op.getResults(), states))
+    views[result] = state;
+  return success();
+}
+
+LogicalResult PhaseFormer::formStack(loop::StackOp op) {
+  SmallVector<View> states = makeStates(op.getStates());
+  flush();
+  auto layers = task::LayersOp::create(b, op.getLoc(), op.getLayers());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *body = b.createBlock(&layers.getBody(), {}, {b.getIndexType()}, {op.getLoc()});
+    Block &source = op.getBody().front();
+    scalars.map(source.getArgument(0), body->getArgument(0));
+    for (auto [i, state] : llvm::enumerate(states))
+      views[source.getArgument(i + 1)] = state;
+    if (failed(formBlock(source)))
+      return failure();
+    auto yield = cast<loop::YieldOp>(source.getTerminator());
+    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
+      return failure();
+    flush();
+  }
+  for (auto [result, state] : llvm::zip(op.getResults(), states))
+    views[result] = state;
+  return success();
+}
+
+LogicalResult PhaseFormer::formWhere(loop::WhereOp op) {
+  if (!op.getCondition().getType().isInteger(1))
+    return op.emitOpError("expected a condition of type i1 in LANES, but got ") << op.getCondition().getType();
+  SmallVector<View> states = makeStates(op.getStates());
+  flush();
+  auto branch = task::IfOp::create(b, op.getLoc(), scalars.lookup(op.getCondition()));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&branch.getBody());
+    Block &source = op.getBody().front();
+    for (auto [i, state] : llvm::enumerate(states))
+      views[source.getArgument(i)] = state;
+    if (failed(formBlock(source)))
+      return failure();
+    auto yield = cast<loop::YieldOp>(source.getTerminator());
+    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
+      return failure();
+    flush();
+  }
+  for (auto [result, state] : llvm::zip(op.getResults(), states))
+    views[result] = state;
+  return success();
+}
+
+LogicalResult PhaseFormer::formReturn(loop::ReturnOp op) {
+  for (Value value : op.getValues()) {
+    if (!isa<RankedTensorType>(value.getType()))
+      continue;
+    auto type = task::MemType::get(b.getContext(), loop::getFeatureCount(value.getType()),
+                                   cast<RankedTensorType>(value.getType()).getElementType());
+    Value out = task::OutOp::create(memory(), op.getLoc(), type);
+    copy(get(value), makeView(out, value.getType()), op.getLoc());
+  }
+  return success();
+}
+
+namespace {
+struct FormPhasesPass : PassWrapper<FormPhasesPass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FormPhasesPass)
+  StringRef getArgument() const final { return "loop-form-phases"; }
+  StringRef getDescription() const final { return "stages of a LANES model become task.programs"; }
+  void getDependentDialects(DialectRegistry &registry) const final { registry.insert<task::TaskDialect>(); }
+
+  void runOnOperation() final {
+    for (auto model : llvm::make_early_inc_range(getOperation().getOps<loop::ModelOp>())) {
+      if (model.getPhase() != loop::Phase::lanes) {
+        model.emitOpError("expected phase(lanes), but got phase(") << loop::stringifyPhase(model.getPhase()) << ")";
+        return signalPassFailure();
+      }
+      FailureOr<ModelLayout> layout = ModelLayout::get(model);
+      if (failed(layout))
+        return signalPassFailure();
+      OpBuilder b(&getContext());
+      b.setInsertionPointToEnd(getOperation().getBody());
+      for (auto stage : model.getBody().front().getOps<loop::StageOp>())
+        if (failed(PhaseFormer(*layout, b).formStage(stage)))
+          return signalPassFailure();
+      for (auto stage : llvm::make_early_inc_range(model.getBody().front().getOps<loop::StageOp>()))
+        stage.erase();
+    }
+  }
+};
+} // namespace
+
+std::unique_ptr<Pass> loopc::codegen::createFormPhasesPass() { return std::make_unique<FormPhasesPass>(); }

@@ -1,0 +1,132 @@
+// Offsets of bank fields, numbers of parameter tables, layout of K/V pages.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/CodeGen/Layout.h"
+#include "loopc/runtime/abi.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace loopc::codegen;
+
+static int64_t product(ArrayRef<int64_t> values) {
+  int64_t result = 1;
+  for (int64_t value : values)
+    result *= value;
+  return result;
+}
+
+// Row-major strides of table indices.
+static SmallVector<int64_t> tableStrides(std::optional<ArrayRef<int64_t>> tables) {
+  SmallVector<int64_t> strides(tables ? tables->size() : 0, 1);
+  for (int i = static_cast<int>(strides.size()) - 2; i >= 0; --i)
+    strides[i] = strides[i + 1] * (*tables)[i + 1];
+  return strides;
+}
+
+static int64_t byteWidth(Type element) { return (element.getIntOrFloatBitWidth() + 7) / 8; }
+
+FailureOr<ModelLayout> ModelLayout::get(loop::ModelOp model) {
+  ModelLayout layout;
+  Block &body = model.getBody().front();
+
+  for (auto bank : body.getOps<loop::BankOp>())
+    for (auto field : bank.getFields().getAsRange<loop::FieldAttr>()) {
+      auto type = cast<RankedTensorType>(field.getType());
+      int64_t bytes = type.getNumElements() * byteWidth(type.getElementType());
+      int64_t align = std::min<int64_t>(64, llvm::PowerOf2Ceil(std::max<int64_t>(bytes, 4)));
+      layout.bankRowBytes = llvm::alignTo(layout.bankRowBytes, align);
+      layout.fields.push_back({field.getName().str(), type, layout.bankRowBytes});
+      layout.bankRowBytes += bytes;
+    }
+  layout.bankRowBytes = llvm::alignTo(std::max<int64_t>(layout.bankRowBytes, 64), 64);
+
+  for (auto knob : body.getOps<loop::KnobOp>())
+    layout.knobs.push_back(knob);
+
+  for (auto site : body.getOps<loop::SiteOp>()) {
+    if (!site.getPlan() || !site.getStage())
+      return site.emitOpError("expected a plan and a stage in LANES, but got none");
+    StringRef stage = *site.getStage();
+    int64_t pool = layout.poolOf(stage);
+    if (pool < 0) {
+      pool = layout.pools.size();
+      if (pool >= LOOPC_MAX_POOLS)
+        return site.emitOpError("expected at most ") << LOOPC_MAX_POOLS << " stages with sites, but got more";
+      layout.pools.emplace_back();
+      layout.pools.back().stage = stage.str();
+      layout.pools.back().element = site.getPlan()->getRows();
+    }
+    PoolSlot &slot = layout.pools[pool];
+    if (slot.element != site.getPlan()->getRows())
+      return site.emitOpError("expected rows of ") << slot.element << " as the other sites of @" << stage << ", but got "
+                                                   << site.getPlan()->getRows();
+    slot.perIteration |= !site.getPlan()->getPlanes().isConstant();
+    std::optional<ArrayRef<int64_t>> tables = site.getTables();
+    int64_t layers = tables ? product(*tables) : 1;
+    int64_t width = byteWidth(slot.element);
+    layout.sites.push_back({site.getSymName().str(), site, pool, slot.pageBytes / width, layers, tableStrides(tables)});
+    slot.sites.push_back(site.getSymName().str());
+    slot.pageBytes += llvm::alignTo(layers * 2 * static_cast<int64_t>(site.getHeads()) * static_cast<int64_t>(LOOPC_PAGE_ROWS) *
+                                        static_cast<int64_t>(site.getDim()) * width, 64);
+  }
+
+  // Parameters in the order of the weights; a weight that is both a matrix and a table has an entry for each use.
+  llvm::StringMap<std::pair<bool, bool>> uses;
+  model.walk([&](loop::ParamOp param) {
+    auto &use = uses[param.getWeight()];
+    for (OpOperand &operand : param->getUses()) {
+      auto linear = dyn_cast<loop::LinearOp>(operand.getOwner());
+      bool panel = linear && operand.get() == linear.getWeight() && operand.getOperandNumber() == 1 &&
+                   cast<RankedTensorType>(param.getType()).getRank() == 2;
+      (panel ? use.first : use.second) = true;
+    }
+  });
+  int64_t index = 0;
+  for (auto weight : body.getOps<loop::WeightOp>()) {
+    auto use = uses.find(weight.getSymName());
+    if (use == uses.end())
+      continue;
+    auto type = cast<RankedTensorType>(weight.getType());
+    std::optional<ArrayRef<int64_t>> tables = weight.getTables();
+    int64_t cols = type.getRank() ? type.getShape().back() : 1;
+    for (bool panel : {true, false}) {
+      if (!(panel ? use->second.first : use->second.second))
+        continue;
+      ParamSlot slot{weight.getSymName().str(), weight, panel, index, tables ? product(*tables) : 1,
+                     type.getNumElements() / std::max<int64_t>(cols, 1), cols, type.getElementType(), tableStrides(tables)};
+      index += slot.count;
+      layout.params.push_back(std::move(slot));
+    }
+  }
+  return layout;
+}
+
+const FieldSlot *ModelLayout::field(StringRef name) const {
+  for (const FieldSlot &slot : fields)
+    if (slot.name == name)
+      return &slot;
+  return nullptr;
+}
+const ParamSlot *ModelLayout::param(StringRef weight, bool panel) const {
+  for (const ParamSlot &slot : params)
+    if (slot.name == weight && slot.panel == panel)
+      return &slot;
+  return nullptr;
+}
+const SiteSlot *ModelLayout::site(StringRef name) const {
+  for (const SiteSlot &slot : sites)
+    if (slot.name == name)
+      return &slot;
+  return nullptr;
+}
+int64_t ModelLayout::poolOf(StringRef stage) const {
+  for (auto [i, slot] : llvm::enumerate(pools))
+    if (slot.stage == stage)
+      return i;
+  return -1;
+}
+int64_t ModelLayout::knob(StringRef name) const {
+  for (auto [i, knob] : llvm::enumerate(knobs))
+    if (loop::KnobOp(knob).getSymName() == name)
+      return i;
+  return -1;
+}

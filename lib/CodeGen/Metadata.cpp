@@ -1,0 +1,238 @@
+// Metadata of an artefact from a LANES model and its layout.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/CodeGen/Metadata.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace loopc::codegen;
+namespace json = llvm::json;
+
+#ifndef LOOPC_VERSION
+#define LOOPC_VERSION "0.1.0"
+#endif
+
+static std::string typeName(Type type) {
+  if (type.isF32())
+    return "f32";
+  if (type.isBF16())
+    return "bf16";
+  return "i" + std::to_string(type.getIntOrFloatBitWidth());
+}
+
+static json::Array numbers(ArrayRef<int64_t> values) {
+  json::Array out;
+  for (int64_t value : values)
+    out.push_back(value);
+  return out;
+}
+
+static json::Value fromAttribute(Attribute attr) {
+  if (auto text = dyn_cast<StringAttr>(attr))
+    return text.getValue().str();
+  if (auto flag = dyn_cast<BoolAttr>(attr))
+    return flag.getValue();
+  if (auto number = dyn_cast<IntegerAttr>(attr))
+    return number.getInt();
+  if (auto number = dyn_cast<FloatAttr>(attr))
+    return number.getValueAsDouble();
+  if (auto list = dyn_cast<ArrayAttr>(attr)) {
+    json::Array out;
+    for (Attribute element : list)
+      out.push_back(fromAttribute(element));
+    return out;
+  }
+  if (auto dictionary = dyn_cast<DictionaryAttr>(attr)) {
+    json::Object out;
+    for (NamedAttribute entry : dictionary)
+      out[entry.getName().getValue()] = fromAttribute(entry.getValue());
+    return out;
+  }
+  return nullptr;
+}
+
+/// Which stored row each row of the weight is; empty for the identity.
+static json::Array rowMap(loop::WeightOp weight, int64_t rows) {
+  json::Array out;
+  if (!weight.getRowMap() || *weight.getRowMap() != "adjacent_pairs")
+    return out;
+  int64_t block = weight.getRowBlock() ? static_cast<int64_t>(*weight.getRowBlock()) : rows;
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t r = row % block, half = block / 2;
+    out.push_back(row - r + (r < half ? 2 * r : 2 * (r - half) + 1));
+  }
+  return out;
+}
+
+static json::Object source(loop::WeightOp weight, int64_t count) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  int64_t cols = type.getRank() ? type.getShape().back() : 1, rows = type.getNumElements() / std::max<int64_t>(cols, 1);
+  StringRef name = weight.getSource() ? *weight.getSource() : weight.getSymName();
+  json::Object out{{"name", name}, {"rows", rows}, {"shape", numbers(type.getShape())}};
+  if (name.contains("{}")) {
+    SmallVector<int64_t> indices(weight.getIndices().value_or(ArrayRef<int64_t>()));
+    for (int64_t i = indices.size(); i < count; ++i)
+      indices.push_back(i);
+    out["indices"] = numbers(indices);
+  }
+  if (json::Array map = rowMap(weight, rows); !map.empty())
+    out["row_map"] = std::move(map);
+  return out;
+}
+
+static json::Object parameter(loop::ModelOp model, const ParamSlot &slot) {
+  json::Array sources;
+  auto symbol = [&](StringRef name) { return cast<loop::WeightOp>(SymbolTable::lookupSymbolIn(model, name)); };
+  loop::WeightOp own = slot.weight;
+  if (auto merged = own.getMerged())
+    for (auto part : merged->getAsRange<FlatSymbolRefAttr>()) {
+      loop::WeightOp weight = symbol(part.getValue());
+      sources.push_back(source(weight.getTie() ? symbol(*weight.getTie()) : weight, slot.count));
+    }
+  else
+    sources.push_back(source(own.getTie() ? symbol(*own.getTie()) : own, slot.count));
+  return json::Object{{"name", slot.name}, {"index", slot.index}, {"count", slot.count}, {"kind", slot.panel ? "panel" : "rows"},
+                      {"dtype", typeName(slot.element)}, {"rows", slot.rows}, {"cols", slot.cols}, {"sources", std::move(sources)}};
+}
+
+static json::Object law(loop::LawAttr law) {
+  json::Object out{{"kind", loop::stringifyLawKind(law.getKind())}};
+  if (law.getKind() == loop::LawKind::constant)
+    out["value"] = law.getMean();
+  else if (law.getKind() == loop::LawKind::uniform) {
+    out["low"] = law.getMean();
+    out["high"] = law.getMean() + law.getStd();
+  } else {
+    out["mean"] = law.getMean();
+    out["std"] = law.getStd();
+    if (law.getCut() > 0)
+      out["cut"] = law.getCut();
+  }
+  return out;
+}
+
+static StringRef orderName(loop::CallOrder order) {
+  return order == loop::CallOrder::free ? "free" : order == loop::CallOrder::token ? "token" : "chunk";
+}
+
+static StringRef grainName(loop::Grain grain) { return loop::stringifyGrain(grain); }
+
+std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout &layout, const TargetDescription &target,
+                                          ArrayRef<StageMemory> stages, const MetadataOptions &options) {
+  json::Object root{{"format", "loopc artefact"}, {"model", model.getSymName()}, {"compiler", "loopc " LOOPC_VERSION},
+                    {"hash", options.hash}, {"context", options.context}};
+  json::Array features;
+  for (const std::string &feature : target.features)
+    features.push_back(feature);
+  root["target"] = json::Object{{"triple", target.triple}, {"cpu", target.cpu}, {"features", std::move(features)},
+                                {"vector_bits", target.vectorBits}};
+
+  StringRef dtype = "f32", kvDtype = "f32";
+  for (const ParamSlot &slot : layout.params)
+    if (slot.panel && slot.element.isBF16())
+      dtype = "bf16";
+  json::Array params;
+  for (const ParamSlot &slot : layout.params)
+    params.push_back(parameter(model, slot));
+  root["params"] = std::move(params);
+
+  json::Array pools;
+  for (const PoolSlot &pool : layout.pools) {
+    json::Array sites;
+    for (const std::string &name : pool.sites) {
+      const SiteSlot &site = *layout.site(name);
+      loop::SiteOp op = site.site;
+      sites.push_back(json::Object{{"name", name}, {"layers", site.layers}, {"heads", static_cast<int64_t>(op.getHeads())},
+                                   {"dim", static_cast<int64_t>(op.getDim())}, {"offset", site.offset}});
+    }
+    if (pool.element.isBF16())
+      kvDtype = "bf16";
+    pools.push_back(json::Object{{"stage", pool.stage}, {"sites", std::move(sites)}, {"page_bytes", pool.pageBytes},
+                                 {"dtype", typeName(pool.element)}, {"planes", pool.perIteration ? "T" : "1"}});
+  }
+  root["pools"] = std::move(pools);
+  root["dtype"] = dtype;
+  root["kv_dtype"] = kvDtype;
+
+  json::Array fields, knobs, draws;
+  for (const FieldSlot &slot : layout.fields)
+    fields.push_back(json::Object{{"name", slot.name}, {"offset", slot.offset}, {"shape", numbers(slot.type.getShape())},
+                                  {"dtype", typeName(slot.type.getElementType())},
+                                  {"observed", StringRef(slot.name).starts_with("obs.")}});
+  root["bank"] = json::Object{{"row_bytes", layout.bankRowBytes}, {"fields", std::move(fields)}};
+  for (loop::KnobOp knob : layout.knobs) {
+    json::Object entry{{"name", knob.getSymName()}, {"default", knob.getValue().convertToDouble()}};
+    if (knob.getMin()) {
+      entry["min"] = knob.getMin()->convertToDouble();
+      entry["max"] = knob.getMax()->convertToDouble();
+    }
+    knobs.push_back(std::move(entry));
+  }
+  root["knobs"] = std::move(knobs);
+  Block &body = model.getBody().front();
+  for (auto draw : body.getOps<loop::DrawOp>())
+    draws.push_back(json::Object{{"name", draw.getSymName()}, {"field", draw.getField()}, {"law", law(draw.getLaw())}, {"per", "token"}});
+  root["draws"] = std::move(draws);
+
+  loop::RecurOp recur;
+  int64_t vocab = 0;
+  json::Array entries;
+  for (auto stage : body.getOps<loop::StageOp>()) {
+    stage.walk([&](loop::RecurOp op) { recur = recur ? recur : op; });
+    if (stage.getSymName() == "head")
+      if (Operation *end = stage.getBody().front().getTerminator(); end->getNumOperands())
+        if (auto logits = dyn_cast<RankedTensorType>(end->getOperand(end->getNumOperands() - 1).getType()))
+          vocab = logits.getShape().back();
+    StageMemory memory;
+    for (const StageMemory &known : stages)
+      if (known.name == stage.getSymName())
+        memory = known;
+    entries.push_back(json::Object{{"name", stage.getSymName()}, {"arena_row_bytes", memory.arenaRowBytes},
+                                   {"scratch_bytes", memory.scratchBytes}, {"scratch_row_bytes", memory.scratchRowBytes},
+                                   {"syncs", memory.syncs}});
+  }
+  root["stages"] = std::move(entries);
+  root["vocab"] = vocab;
+  if (recur) {
+    auto count = cast<loop::CountOp>(SymbolTable::lookupSymbolIn(model, recur.getCountAttr()));
+    int64_t usual = recur.getPlan() ? recur.getPlan()->getCount() : static_cast<int64_t>(count.getValue());
+    root["count"] = json::Object{{"name", count.getSymName()}, {"default", usual}, {"min", static_cast<int64_t>(count.getMin())},
+                                 {"max", static_cast<int64_t>(count.getMax())}};
+    if (auto exit = recur.getExit())
+      root["exit"] = json::Object{{"name", exit->getName()}, {"grain", "token"}, {"present", true}, {"min", exit->getMin()},
+                                  {"every", exit->getEvery()}};
+    if (auto kv = recur.getKv()) {
+      bool zero = kv->getMap() == loop::KVMap::single;
+      std::string name = loop::stringifyKVMap(kv->getMap()).str();
+      if (kv->getSize())
+        name += "(" + std::to_string(kv->getSize()) + ")";
+      json::Object policy{{"name", name}, {"order", orderName(kv->getOrder())}, {"write", zero ? "0" : "d"}, {"read", zero ? "0" : "d"},
+                          {"planes", zero ? "1" : "T"}};
+      if (!zero || kv->getHoles() != loop::Holes::refuse)
+        policy["holes"] = loop::stringifyHoles(kv->getHoles());
+      root["policy"] = std::move(policy);
+    }
+  }
+  if (auto contract = model.getContract()) {
+    json::Object out{{"group", grainName(contract->getGroup()) == "lane" ? "lane" : "whole"}, {"order", orderName(contract->getOrder())},
+                     {"couple", grainName(contract->getCouple())}};
+    if (contract->getLag() == loop::Lag::end)
+      out["lag"] = "end";
+    else
+      out["lag"] = static_cast<int64_t>(contract->getLag());
+    root["contract"] = std::move(out);
+  }
+  if (auto config = model.getConfig())
+    root["config"] = fromAttribute(*config);
+  json::Array remarks;
+  if (auto list = model->getAttrOfType<ArrayAttr>("loop.remarks"))
+    for (Attribute remark : list)
+      if (auto dictionary = dyn_cast<DictionaryAttr>(remark))
+        if (auto text = dictionary.getAs<StringAttr>("text"))
+          remarks.push_back(text.getValue());
+  root["remarks"] = std::move(remarks);
+
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << json::Value(std::move(root));
+  return text;
+}
