@@ -447,7 +447,7 @@ private:
       const auto &s = cast<CheckpointEntryStmt>(node);
       static constexpr std::string_view forms[] = {"map", "duplicates", "ignored", "unused", "recomputed", "prefix"};
       std::string text = std::string(forms[static_cast<size_t>(s.form)]) + " " + quote(s.published) +
-                         (s.target ? " " + s.target->text : "") + optional("when", s.when);
+                         (s.target ? " " + s.target->text : "") + optional("rows", s.rows) + optional("when", s.when);
       for (const auto &[name, values] : s.variables)
         text += " for " + name.text + " in " + expr(values);
       return line(text + (s.shape ? " shape " + type(*s.shape) : "") + (s.optional ? " optional" : ""));

@@ -174,7 +174,9 @@ ExprPtr Parser::parseMatchExpr() {
     node->subject = parseExpr();
     mode.noIn = saved;
   }
+  node->braces = tok().range;
   node->arms = parseMatchArms(SectionFunction);
+  node->braces = node->braces.to(previousEnd());
   return done(std::move(node));
 }
 

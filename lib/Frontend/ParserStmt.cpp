@@ -479,7 +479,9 @@ StmtPtr Parser::parseMatch(unsigned section) {
   auto node = start<MatchStmt>();
   advance();
   node->subject = parseExpr();
+  node->braces = tok().range;
   node->arms = parseMatchArms(section);
+  node->braces = node->braces.to(previousEnd());
   return done(std::move(node));
 }
 

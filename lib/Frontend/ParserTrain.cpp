@@ -304,6 +304,9 @@ StmtPtr Parser::parseCheckpointEntry() {
       type.dims = parseDimensions();
       type.range = type.range.to(previousEnd());
       node->shape = std::move(type);
+    } else if (isWord("rows") && !node->rows) {
+      advance();
+      node->rows = parseUnary();
     } else if (isWord("for") && node->variables.empty()) {
       advance();
       do {
@@ -317,7 +320,7 @@ StmtPtr Parser::parseCheckpointEntry() {
         node->variables.emplace_back(std::move(name), parseUnary());
       } while (!failed && accept(TokenKind::Comma));
     } else {
-      failExpected("`when`, `for`, `shape`, `optional` or the end of the line");
+      failExpected("`when`, `for`, `rows`, `shape`, `optional` or the end of the line");
     }
   }
   return done(std::move(node));

@@ -238,6 +238,7 @@ struct MatchExpr : ExprNode<MatchExpr, ExprKind::Match> {
   using ExprNode::ExprNode;
   ExprPtr subject;
   std::vector<MatchArm> arms;
+  SourceRange braces;
 };
 
 /// The arm of an `if` written with braces as a value: its last statement is a ResultStmt.
@@ -585,6 +586,7 @@ struct MatchStmt : StmtNode<MatchStmt, StmtKind::Match> {
   using StmtNode::StmtNode;
   ExprPtr subject;
   std::vector<MatchArm> arms;
+  SourceRange braces;
 };
 
 /// `where c { … }`: only the lanes with c execute
@@ -744,6 +746,7 @@ struct CheckpointEntryStmt : StmtNode<CheckpointEntryStmt, StmtKind::CheckpointE
   std::vector<std::pair<Identifier, ExprPtr>> variables; // `for w in [q, k]`
   ExprPtr when;
   std::optional<TypeSyntax> shape; // `shape [*, 1, taps]`
+  ExprPtr rows;                    // `rows adjacent_pairs(hd)`: the order of the rows in the file
   bool optional = false;
 };
 

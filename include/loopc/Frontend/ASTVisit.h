@@ -271,7 +271,7 @@ template <class F> void forEachChild(const Stmt &stmt, F &&f) {
     const auto &s = cast<CheckpointEntryStmt>(stmt);
     for (const auto &[name, values] : s.variables)
       visit(values, f);
-    return all(s.when, s.shape);
+    return all(s.when, s.shape, s.rows);
   }
   case StmtKind::Optimizer: {
     const auto &s = cast<OptimizerStmt>(stmt);
