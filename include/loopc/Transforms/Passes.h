@@ -27,6 +27,7 @@ struct PlanOptions {
   int64_t policySize = 0;       ///< parameter of the map
   std::string holes;            ///< refuse, last_exited, …
   std::string order;            ///< free, token, pass, by_call
+  bool leavingExit = false;     ///< refuse a policy without a rule for planes that an exit leaves out
   std::string dtype = "f32";    ///< matrices: f32, bf16
   std::string kvDtype;          ///< K/V rows: f32, bf16; empty: as `dtype`
   std::vector<std::string> observe; ///< taps that become bank fields `obs.NAME`; {"*"}: all

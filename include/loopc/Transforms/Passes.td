@@ -43,7 +43,8 @@ def LoopPlanKV : ModelPass<"loop-plan-kv"> {
     Option<"size", "size", "int64_t", "0", "parameter of the map (ring, first_then_shared, stride)">,
     Option<"holes", "holes", "std::string", "\"\"", "rule for holes that replaces the spec's">,
     Option<"order", "order", "std::string", "\"\"", "order of a prompt that replaces the spec's">,
-    Option<"rows", "rows", "std::string", "\"f32\"", "element type of stored rows: f32, bf16">];
+    Option<"rows", "rows", "std::string", "\"f32\"", "element type of stored rows: f32, bf16">,
+    Option<"leaving", "leaving", "bool", "false", "an exit ends the iterations of its lane; else it only selects the readout">];
 }
 
 def LoopPlanContract : ModelPass<"loop-plan-contract"> {

@@ -1,0 +1,52 @@
+// loop-plan-contract: which lanes may share a call, derived from the ops and the policy.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Program.h"
+#include "loopc/Transforms/Passes.h"
+#include "loopc/Transforms/Remarks.h"
+
+namespace loopc {
+#define GEN_PASS_DEF_LOOPPLANCONTRACT
+#include "loopc/Transforms/Passes.h.inc"
+} // namespace loopc
+
+using namespace mlir;
+using namespace mlir::loop;
+
+namespace loopc {
+namespace {
+
+struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    ForwardOp forward = getForward(model);
+    if (!forward)
+      return;
+    Lag lag = Lag::none;
+    Grain group = Grain::lane, couple = Grain::lane;
+    CallOrder order = CallOrder::free;
+    std::string why = "causal attention reads planes that only one iteration writes";
+    if (RecurOp recur = getScheduledRecur(forward)) {
+      if (KVAttr kv = recur.getKvAttr()) {
+        if (kv.getMap() != KVMap::depth_indexed) {
+          order = kv.getOrder();
+          why = ("iterations of @" + recur.getName() + " write one plane, so a token waits for all older ones").str();
+        }
+        if (kv.getHoles() == Holes::always_last) {
+          lag = Lag::end;
+          why = "a token reads the last plane of older ones, so they must have left the loop";
+        }
+      }
+      if (ExitAttr exit = recur.getExitAttr(); exit && exit.getGrain() != Grain::lane) {
+        couple = exit.getGrain();
+        why += ("; exit " + exit.getName() + " leaves per " + stringifyGrain(couple)).str();
+      }
+    }
+    model.setContractAttr(ContractAttr::get(&getContext(), lag, group, order, couple));
+    addRemark(model, RemarkId::ContractDerived, stringifyLag(lag), stringifyGrain(group), stringifyCallOrder(order),
+              stringifyGrain(couple), why);
+  }
+};
+
+} // namespace
+} // namespace loopc

@@ -1,0 +1,109 @@
+// loop-plan-numerics: every rounding as an op.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Program.h"
+#include "loopc/Transforms/Passes.h"
+#include "loopc/Transforms/Remarks.h"
+
+namespace loopc {
+#define GEN_PASS_DEF_LOOPPLANNUMERICS
+#include "loopc/Transforms/Passes.h.inc"
+} // namespace loopc
+
+using namespace mlir;
+using namespace mlir::loop;
+
+namespace loopc {
+namespace {
+
+bool isMatrixUse(OpOperand &use) {
+  return isa<LinearOp, EmbedOp>(use.getOwner()) && use.getOperandNumber() == 1;
+}
+
+struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
+  using Base::Base;
+
+  Value rounded(OpBuilder &b, Value value, Type type, Location loc) {
+    auto tensor = cast<RankedTensorType>(value.getType());
+    if (tensor.getElementType() == type)
+      return value;
+    Type to = withElementType(tensor, type);
+    if (tensor.getElementTypeBitWidth() < type.getIntOrFloatBitWidth())
+      return arith::ExtFOp::create(b, loc, to, value);
+    return arith::TruncFOp::create(b, loc, to, value);
+  }
+
+  /// Stores every matrix as `type`; tied weights share one set of values and are decided together.
+  void storeMatrices(ModelOp model, Type type) {
+    llvm::StringMap<SmallVector<ParamOp>> reads;
+    model.walk([&](ParamOp param) {
+      auto weight = lookup<WeightOp>(model, param.getWeightAttr());
+      reads[weight.getTie() ? *weight.getTie() : weight.getSymName()].push_back(param);
+    });
+    int64_t stored = 0;
+    for (WeightOp weight : model.getBody().front().getOps<WeightOp>()) {
+      auto tensor = cast<RankedTensorType>(weight.getType());
+      StringRef owner = weight.getTie() ? *weight.getTie() : weight.getSymName();
+      auto found = reads.find(owner);
+      if (found == reads.end() || found->second.empty() || !tensor.getElementType().isF32() || tensor.getRank() == 0)
+        continue;
+      bool matrix = false;
+      Operation *other = nullptr;
+      for (ParamOp param : found->second)
+        for (OpOperand &use : param.getResult().getUses()) {
+          if (isMatrixUse(use))
+            matrix = true;
+          else
+            other = use.getOwner();
+        }
+      if (!matrix)
+        continue;
+      if (other) {
+        addRemark(model, RemarkId::WeightKept, weight.getSymName(), other->getName().getStringRef());
+        continue;
+      }
+      ++stored;
+      weight.setType(withElementType(tensor, type));
+      for (ParamOp param : found->second)
+        if (param.getWeight() == weight.getSymName())
+          param.getResult().setType(withElementType(tensor, type));
+    }
+    addRemark(model, RemarkId::WeightsRounded, stored, dtype.getValue());
+  }
+
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    if (dtype != "f32" && dtype != "bf16") {
+      model.emitOpError("expected dtype f32 or bf16, but got ") << dtype;
+      return signalPassFailure();
+    }
+    Type type = dtype == "bf16" ? Type(BFloat16Type::get(&getContext())) : Type(Float32Type::get(&getContext()));
+    if (dtype == "bf16")
+      storeMatrices(model, type);
+    OpBuilder b(&getContext());
+    model.walk([&](Operation *op) {
+      b.setInsertionPoint(op);
+      if (auto linear = dyn_cast<LinearOp>(op); linear && dtype == "bf16") {
+        linear.getInputMutable().set(rounded(b, linear.getInput(), type, op->getLoc()));
+        linear.getWeightMutable().set(rounded(b, linear.getWeight(), type, op->getLoc()));
+      } else if (auto embed = dyn_cast<EmbedOp>(op)) {
+        Type stored = cast<RankedTensorType>(embed.getTable().getType()).getElementType();
+        auto result = cast<RankedTensorType>(embed.getResult().getType());
+        if (stored == result.getElementType())
+          return;
+        embed.getResult().setType(withElementType(result, stored));
+        b.setInsertionPointAfter(op);
+        Value wide = rounded(b, embed.getResult(), result.getElementType(), op->getLoc());
+        embed.getResult().replaceAllUsesExcept(wide, wide.getDefiningOp());
+      } else if (auto attend = dyn_cast<AttendOp>(op)) {
+        auto site = lookup<SiteOp>(model, attend.getSiteAttr());
+        if (!site || !site.getPlan())
+          return;
+        attend.getKMutable().set(rounded(b, attend.getK(), site.getPlan()->getRows(), op->getLoc()));
+        attend.getVMutable().set(rounded(b, attend.getV(), site.getPlan()->getRows(), op->getLoc()));
+      }
+    });
+  }
+};
+
+} // namespace
+} // namespace loopc
