@@ -1,0 +1,45 @@
+// From a model in LANES to an artefact file, or to any of the forms on the way.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef LOOPC_CODEGEN_COMPILE_H
+#define LOOPC_CODEGEN_COMPILE_H
+
+#include "loopc/CodeGen/Metadata.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <string>
+
+namespace mlir {
+class DialectRegistry;
+}
+
+namespace loopc::codegen {
+
+struct CompileOptions {
+  std::string cpu;     ///< LLVM's name; empty: this machine
+  std::string hash;    ///< goes into the metadata
+  int64_t context = 0; ///< goes into the metadata
+};
+
+/// What compiling took, in seconds and bytes.
+struct CompileStats {
+  double formSeconds = 0, lowerSeconds = 0, optimizeSeconds = 0, emitSeconds = 0, linkSeconds = 0;
+  size_t codeBytes = 0; ///< machine code and constants of the stages, without the metadata
+  TargetDescription target;
+  std::string metadata;
+};
+
+enum class CodeForm { Task, Llvm, Assembly, Object };
+
+/// Dialects and translations that code generation needs in the context.
+void registerCodeGenDialects(mlir::DialectRegistry &registry);
+
+/// Compiles the one loop.model of `module` (LANES; the module is used up) into the artefact `path`. Errors are
+/// diagnostics at ops, or `error` for what has no place in the program.
+mlir::LogicalResult compileToArtifact(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path, CompileStats &stats,
+                                      std::string &error);
+
+/// The same up to a form, as text (Object: bytes).
+mlir::LogicalResult compileToForm(mlir::ModuleOp module, const CompileOptions &options, CodeForm form, std::string &text, CompileStats &stats,
+                                  std::string &error);
+
+} // namespace loopc::codegen
+#endif
