@@ -1,0 +1,125 @@
+// The commands of loopc and what their command lines say.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace loopc::driver {
+
+/// A spec and what binds its `config` and `options`.
+struct SpecOptions {
+  std::string spec;
+  std::vector<std::string> set;       ///< NAME=VALUE
+  std::vector<std::string> accidents; ///< names
+  std::string config;                 ///< a config.json or a directory that has one; empty: that of the weights
+};
+
+/// How a model is compiled and run.
+struct TargetOptions {
+  std::string target = "cpu"; ///< cpu or interp
+  std::string dtype = "f32";
+  std::string kvDtype;        ///< empty: as dtype
+  std::string cpu = "native";
+  std::string kv;             ///< a kv clause that replaces the spec's
+  uint32_t threads = 0;       ///< 0: one for each CPU the process may use
+  double maxMsPerToken = 0;   ///< budget that chooses the default loop count; 0: none
+  bool noCache = false;
+};
+
+struct WeightOptions {
+  std::string weights;
+  std::optional<uint64_t> randomSeed;
+};
+
+struct CheckOptions {
+  SpecOptions spec;
+  std::string shapes;      ///< a file of published shapes to compare with
+  std::string diagnostics = "text";
+};
+struct FormatOptions {
+  std::vector<std::string> files;
+  bool check = false;
+};
+struct CompileCommandOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights;
+  std::string output;
+  std::string emit = "artifact";
+  std::vector<std::string> observe;
+  bool remarks = false;
+};
+struct ExplainOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights;
+  std::optional<int> loops;
+  uint64_t context = 1024;
+  bool json = false;
+};
+struct RunOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights;
+  std::string artifact; ///< a file of `compile`; empty: compile the spec
+  std::string prompt;
+  std::string tokenizer;
+  std::vector<int32_t> tokens;
+  bool chat = false, json = false, stats = false, showLoops = false, ignoreStop = false;
+  std::string system;
+  std::optional<int> loops;
+  std::vector<std::string> knobs; ///< --exit NAME=VALUE or VALUE
+  std::string exitMode;
+  int minLoops = 0;
+  int count = 128;
+  float temperature = 0, topP = 1, minP = 0, repeatPenalty = 1;
+  int topK = 0;
+  uint64_t seed = 0;
+};
+struct EvalOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights;
+  std::string data, svg, loops, exitTap = "p";
+  int sequence = 256;
+  int64_t windows = 0; ///< 0: all
+  bool json = false;
+};
+struct BenchOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights;
+  std::string what = "decode";
+  int batch = 1, context = 128, steps = 0;
+  std::optional<int> loops;
+  bool json = false;
+};
+struct ConformOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  std::string directory, words;
+  std::vector<std::string> cases, kinds;
+  bool json = false, allowUnsupported = false;
+};
+struct ImportOptions {
+  std::string directory;
+  std::string models; ///< directory of specs; empty: the installed one
+  bool json = false;
+};
+
+int runCheck(const CheckOptions &options);
+int runFormat(const FormatOptions &options);
+int runCompile(const CompileCommandOptions &options);
+int runExplain(const ExplainOptions &options);
+int runRun(const RunOptions &options);
+int runEval(const EvalOptions &options);
+int runBench(const BenchOptions &options);
+int runConform(const ConformOptions &options);
+int runImport(const ImportOptions &options);
+
+/// Parses the command line and runs the command it names. Returns the exit status.
+int runCommandLine(int argc, const char *const *argv);
+
+} // namespace loopc::driver

@@ -1,0 +1,65 @@
+// The compiler behind one door: from a checked model to IR text, metadata, an interpreter or an artefact.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The header is C++17 and names no MLIR type, so that the rest of the program is built without MLIR headers.
+#pragma once
+#include "loopc/Frontend/Program.h"
+#include "loopc/Interp/Params.h"
+#include "loopc/Interp/StageInterp.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loopc::driver {
+
+/// `--kv "map(size), holes rule, order o"`; empty parts: as the spec says.
+struct KvClause {
+  std::string map;
+  int64_t size = 0;
+  std::string holes, order;
+};
+
+struct CompileRequest {
+  const frontend::Program *program = nullptr; ///< outlives the compilation
+  std::string checkpoint; ///< format of the weight files: "" as published, "gguf"
+  int64_t loops = 0;      ///< default count; 0: the spec's
+  double maxMsPerToken = 0;
+  KvClause kv;
+  std::string dtype = "f32", kvDtype;
+  std::string cpu = "native";
+  std::vector<std::string> observe;
+  std::string hash; ///< of everything that decides the result; recorded in the metadata
+};
+
+enum class Form { Source, Planned, Lanes, Task, Llvm, Asm, Object };
+
+struct CompileRemark {
+  std::string name, pass, kind, text;
+};
+
+/// One model on its way through the forms. Every member returns false (or nullptr) and sets `error` to a message that
+/// reads `expected …, but got …`, with the place in the spec where there is one.
+class Compilation {
+public:
+  virtual ~Compilation() = default;
+  static std::unique_ptr<Compilation> create(const CompileRequest &request, std::string &error);
+
+  /// Goes on to `form`; forms are passed in order and never left backwards.
+  virtual bool lower(Form form, std::string &error) = 0;
+  /// Text of the current form; Object gives the bytes of an object file.
+  virtual bool emit(std::string &text, std::string &error) = 0;
+  /// Decisions so far.
+  virtual std::vector<CompileRemark> remarks() = 0;
+  /// Metadata JSON of the artefact (see ModelInfo.h).
+  virtual bool metadata(std::string &json, std::string &error) = 0;
+  /// Interprets the LANES form. The provider and the compilation outlive the interpreter.
+  virtual std::unique_ptr<interp::StageInterp> interpreter(interp::ParamProvider &params,
+                                                           const interp::StageLayout &layout, std::string &error) = 0;
+  /// Writes the sealed shared object to `path`.
+  virtual bool writeArtifact(const std::string &path, std::string &error) = 0;
+};
+
+/// Text that names this compiler's version and the CPU features of `cpu`; part of the key of the compile cache.
+std::string targetText(const std::string &cpu);
+
+} // namespace loopc::driver

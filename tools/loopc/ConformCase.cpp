@@ -1,0 +1,389 @@
+// Reading cases and translating them by the words.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "ConformCase.h"
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+namespace loopc::driver {
+
+using words::Action;
+using words::Rule;
+using words::Scope;
+
+int64_t CaseTensor::size(char letter) const {
+  for (size_t i = 0; i < layout.size(); ++i)
+    if (layout[i].letter == letter)
+      return shape[i];
+  return -1;
+}
+
+std::vector<CaseFiles> readCases(const std::string &directory) {
+  if (!isDirectory(directory))
+    failExpected(directory, "a folder of cases", isFile(directory) ? "a file" : "nothing of that name");
+  std::vector<std::string> paths;
+  std::error_code code;
+  for (const auto &entry : std::filesystem::directory_iterator(directory, code))
+    if (entry.path().extension() == ".json")
+      paths.push_back(entry.path().string());
+  if (code)
+    failExpected(directory, "a folder that can be read", code.message());
+  std::sort(paths.begin(), paths.end());
+  std::vector<CaseFiles> result;
+  for (const std::string &path : paths) {
+    CaseFiles files;
+    files.path = path;
+    files.json = parseJson(readFile(path), path);
+    if (!files.json.is_object() || !files.json.contains("kind"))
+      continue;
+    if (!files.json["kind"].is_string())
+      failExpected(path + ": kind", "a text", files.json["kind"].dump());
+    files.kind = files.json["kind"];
+    files.name = std::filesystem::path(path).stem().string();
+    if (files.json.contains("run") && !files.json["run"].is_object())
+      failExpected(path + ": run", "an object", files.json["run"].type_name());
+    std::string data = path.substr(0, path.size() - 5) + ".safetensors";
+    if (isFile(data))
+      files.tensors = rt::SafetensorsFile::open(data);
+    files.facts.name = files.name;
+    files.facts.kind = files.kind;
+    if (files.json.contains("run"))
+      for (const auto &[key, value] : files.json["run"].items())
+        files.facts.run.insert(key);
+    if (files.tensors)
+      for (const rt::TensorView &view : files.tensors->tensors()) {
+        if (view.name.rfind("in.", 0) == 0)
+          files.facts.in.insert(view.name.substr(3));
+        else if (view.name.rfind("out.", 0) == 0)
+          files.facts.out.insert(view.name.substr(4));
+      }
+    result.push_back(std::move(files));
+  }
+  if (result.empty())
+    failExpected(directory, "at least one case (a .json file with `kind`)", "none");
+  return result;
+}
+
+namespace {
+
+CaseTensor readTensor(const rt::TensorView &view, const std::vector<words::Axis> &layout) {
+  CaseTensor result;
+  result.name = view.name;
+  result.shape = view.shape;
+  result.layout = layout;
+  switch (view.dtype) {
+  case rt::DType::F32:
+  case rt::DType::F16:
+  case rt::DType::BF16: {
+    std::vector<float> values = rt::readF32(view);
+    result.values.assign(values.begin(), values.end());
+    break;
+  }
+  default: {
+    std::vector<int64_t> values = rt::readI64(view);
+    result.values.assign(values.begin(), values.end());
+    result.integer = true;
+  }
+  }
+  return result;
+}
+
+Scope configScope(const frontend::Program &program) {
+  Scope scope;
+  for (const frontend::ProgramConfigEntry &entry : program.config) {
+    nlohmann::json value = nlohmann::json::parse(entry.value, nullptr, false);
+    scope[entry.name] = value.is_discarded() ? nlohmann::json(entry.value) : value;
+  }
+  for (const frontend::ProgramOption &option : program.options)
+    scope[option.name] = option.initial;
+  return scope;
+}
+
+/// A constant as `--set` takes it.
+std::string settingText(const nlohmann::json &value) {
+  if (value.is_null())
+    return "none";
+  if (value.is_boolean())
+    return value.get<bool>() ? "true" : "false";
+  if (value.is_string())
+    return value.get<std::string>();
+  double number = value.get<double>();
+  char text[40];
+  if (number == std::floor(number) && std::fabs(number) < 1e15)
+    std::snprintf(text, sizeof text, "%.0f", number);
+  else
+    std::snprintf(text, sizeof text, "%.17g", number);
+  return text;
+}
+
+/// Names of values in an `out` expression; whether it needs logits of every iteration.
+void collectNames(const words::Expr &expr, const Scope &scope, CasePlan &plan) {
+  using Kind = words::Expr::Kind;
+  if (expr.kind == Kind::Name && !scope.count(expr.text) && expr.text != "logits")
+    plan.names.insert(expr.text);
+  if ((expr.kind == Kind::Trace || expr.kind == Kind::TraceFrom) && expr.args[0].kind == Kind::Name &&
+      expr.args[0].text == "logits")
+    plan.everyIteration = true;
+  for (const words::Expr &arg : expr.args)
+    collectNames(arg, scope, plan);
+}
+
+class Planner {
+public:
+  Planner(const CaseFiles &files, const words::Table &table, const std::string &directory)
+      : files(files), table(table), directory(directory) {}
+
+  CasePlan run(const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program) {
+    plan.spec = base;
+    for (const Rule &rule : table.rules) {
+      Scope ignored;
+      if (rule.kind == Rule::Kind::Skip && words::matchText(rule.name, files.name, ignored)) {
+        plan.unsupported = rule.reason;
+        return std::move(plan);
+      }
+    }
+    readConfiguration();
+    if (!plan.unsupported.empty())
+      return std::move(plan);
+    Published published{plan.config, plan.configName, false};
+    frontend::Program first = elaborateQuietly(spec, plan.spec, published);
+    plan.scope = configScope(first);
+    for (const frontend::ProgramOption &option : first.options)
+      options.insert(option.name);
+    for (const frontend::ProgramConfigEntry &entry : first.config)
+      entries.insert(entry.name);
+    size_t setsBefore = plan.spec.set.size(), accidentsBefore = plan.spec.accidents.size();
+    runRules();
+    if (!plan.unsupported.empty())
+      return std::move(plan);
+    if (plan.spec.set.size() != setsBefore || plan.spec.accidents.size() != accidentsBefore) {
+      program = elaborateQuietly(spec, plan.spec, published);
+      plan.scope = configScope(*program);
+      for (const auto &[name, value] : plan.scope)
+        all[name] = value;
+    } else {
+      program = std::move(first);
+    }
+    inRules();
+    if (!plan.unsupported.empty())
+      return std::move(plan);
+    if (plan.tokens.values.empty())
+      failExpected(files.path, "an input that the words call `tokens`", "none");
+    outRules(*program);
+    return std::move(plan);
+  }
+
+private:
+  std::string place(const std::string &what) const { return files.path + ": " + what; }
+
+  void readConfiguration() {
+    auto text = [&](const char *key, const std::string &fallback) {
+      if (!files.json.contains(key))
+        return fallback;
+      if (!files.json[key].is_string())
+        failExpected(place(key), "a file name", files.json[key].dump());
+      return files.json[key].get<std::string>();
+    };
+    std::string config = text("config", "config.json"), weights = text("weights", "weights.safetensors");
+    if (config == "none" || weights == "none") {
+      plan.unsupported = "the case has no model (" + std::string(config == "none" ? "config" : "weights") + " none)";
+      return;
+    }
+    plan.configName = directory + "/" + config;
+    plan.weights = directory + "/" + weights;
+    plan.config = parseJson(readFile(plan.configName), plan.configName);
+    if (files.json.contains("config_overrides")) {
+      if (!files.json["config_overrides"].is_object())
+        failExpected(place("config_overrides"), "an object", files.json["config_overrides"].dump());
+      for (const auto &[key, value] : files.json["config_overrides"].items())
+        plan.config[key] = value;
+    }
+  }
+
+  /// First every key finds its rule, so that an action may use the captures of all of them; then the actions run.
+  void runRules() {
+    std::vector<const Rule *> matched;
+    all = plan.scope;
+    if (files.json.contains("run"))
+      for (const auto &[key, value] : files.json["run"].items()) {
+        const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, all);
+        if (!rule)
+          failExpected(place("run." + key), "a word of " + table.file, value.dump());
+        matched.push_back(rule);
+      }
+    for (const Rule &rule : table.rules) {
+      words::Table one{table.file, {rule}};
+      if (rule.kind == Rule::Kind::Case && one.find(Rule::Kind::Case, "", files.facts, nullptr, -1, all))
+        matched.push_back(&rule);
+    }
+    for (const Rule *rule : matched)
+      for (const Action &action : rule->actions)
+        apply(action, all);
+  }
+
+  int64_t whole(const words::Expr &expr, const Scope &scope) {
+    double value = words::evaluateNumber(table, expr, scope);
+    if (value != std::floor(value) || value < 0 || value > 1e9)
+      table.fail(expr.place, "a whole number", settingText(value));
+    return int64_t(value);
+  }
+
+  void apply(const Action &action, const Scope &captures) {
+    using Kind = Action::Kind;
+    switch (action.kind) {
+    case Kind::Set:
+      if (options.count(action.name)) {
+        plan.settings.push_back({action.name, &action.expr, captures});
+      } else if (entries.count(action.name)) {
+        plan.spec.set.push_back(action.name + "=" + settingText(words::evaluate(table, action.expr, captures)));
+      } else {
+        table.fail(action.place, "an option or a config entry of the spec", "`" + action.name + "`");
+      }
+      break;
+    case Kind::Kv:
+      plan.kv = words::interpolate(table, action.name, action.place, captures);
+      break;
+    case Kind::Order:
+      plan.order = action.name == "token" ? rt::PrefillOrder::Token
+                   : action.name == "chunk" ? rt::PrefillOrder::Chunk : rt::PrefillOrder::Declared;
+      break;
+    case Kind::Exits:
+      plan.exits = action.name == "off" ? rt::ExitMode::Off
+                   : action.name == "leave" ? rt::ExitMode::Leave : rt::ExitMode::Select;
+      break;
+    case Kind::ExitAfter:
+      plan.exitAfter = CasePlan::Use{&action.expr, captures};
+      break;
+    case Kind::MinLoops:
+      plan.minLoops = CasePlan::Use{&action.expr, captures};
+      break;
+    case Kind::Prompt:
+      plan.prompt = whole(action.expr, captures);
+      break;
+    case Kind::Generate:
+      plan.generate = whole(action.expr, captures);
+      break;
+    case Kind::Calls: {
+      nlohmann::json list = words::evaluate(table, action.expr, captures);
+      if (!list.is_array())
+        table.fail(action.place, "a list of numbers of tokens", list.dump());
+      for (const auto &one : list) {
+        if (!one.is_number_integer() || one.get<int64_t>() < 1)
+          table.fail(action.place, "numbers of tokens", list.dump());
+        plan.calls.push_back(one.get<int64_t>());
+      }
+      break;
+    }
+    case Kind::Each: {
+      auto list = captures.find(action.name);
+      if (list == captures.end() || !list->second.is_array())
+        table.fail(action.place, "a captured list", "`" + action.name + "`");
+      plan.each = action.name;
+      plan.eachValues.assign(list->second.begin(), list->second.end());
+      break;
+    }
+    case Kind::DType:
+      plan.dtype = action.name;
+      break;
+    case Kind::Accident:
+      plan.spec.accidents.push_back(action.name);
+      break;
+    case Kind::Unsupported:
+      plan.unsupported = words::interpolate(table, action.name, action.place, captures);
+      break;
+    case Kind::Nothing:
+      break;
+    default:
+      table.fail(action.place, "an action of `run`", "an action of `in`");
+    }
+  }
+
+  void inRules() {
+    if (!files.tensors)
+      failExpected(files.path, "a file of tensors beside it (.safetensors)", "none");
+    for (const rt::TensorView &view : files.tensors->tensors()) {
+      if (view.name.rfind("in.", 0) != 0)
+        continue;
+      Scope captures = all;
+      const Rule *rule =
+          table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures);
+      if (!rule)
+        failExpected(place(view.name), "a word of " + table.file, "shape " + rt::shapeText(view.shape));
+      for (const Action &action : rule->actions) {
+        switch (action.kind) {
+        case Action::Kind::Tokens:
+          plan.tokens = readTensor(view, rule->layout);
+          break;
+        case Action::Kind::Mask:
+          plan.mask = readTensor(view, rule->layout);
+          break;
+        case Action::Kind::Draw:
+          plan.draws[action.name] = readTensor(view, rule->layout);
+          break;
+        case Action::Kind::Given:
+          plan.unsupported = "values of the loop cannot be given to this version (" + action.name + ")";
+          break;
+        case Action::Kind::ExitAfter:
+          plan.exits_ = readTensor(view, rule->layout);
+          plan.exitTensorExpr = &action.expr;
+          break;
+        default:
+          apply(action, captures);
+        }
+      }
+    }
+  }
+
+  void outRules(const frontend::Program &program) {
+    std::set<std::string> states;
+    for (const frontend::ProgramLoop &loop : program.loops)
+      states.insert(loop.states.begin(), loop.states.end());
+    nlohmann::json tolerance = files.json.value("tolerance", nlohmann::json::object());
+    for (const rt::TensorView &view : files.tensors->tensors()) {
+      if (view.name.rfind("out.", 0) != 0)
+        continue;
+      CaseOutput output;
+      output.name = view.name;
+      output.scope = all;
+      output.rule =
+          table.find(Rule::Kind::Out, view.name.substr(4), files.facts, nullptr, int(view.shape.size()), output.scope);
+      if (!output.rule)
+        failExpected(place(view.name), "a word of " + table.file, "shape " + rt::shapeText(view.shape));
+      if (!output.rule->reason.empty()) {
+        output.unsupported = output.rule->reason;
+        plan.outputs.push_back(std::move(output));
+        continue;
+      }
+      output.expected = readTensor(view, output.rule->layout);
+      if (!tolerance.contains(view.name) && !output.expected.integer)
+        failExpected(place("tolerance." + view.name), "atol and rtol", "none");
+      if (tolerance.contains(view.name)) {
+        output.atol = tolerance[view.name].value("atol", 0.0);
+        output.rtol = tolerance[view.name].value("rtol", 0.0);
+      }
+      collectNames(output.rule->value, output.scope, plan);
+      plan.outputs.push_back(std::move(output));
+    }
+    if (plan.outputs.empty())
+      failExpected(files.path, "at least one tensor out.*", "none");
+    for (const std::string &name : plan.names)
+      if (!states.count(name))
+        plan.observe.push_back(name);
+  }
+
+  const CaseFiles &files;
+  const words::Table &table;
+  std::string directory;
+  CasePlan plan;
+  Scope all; ///< config entries and the captures of every run rule
+  std::set<std::string> options, entries;
+};
+
+} // namespace
+
+CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory,
+                  const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program) {
+  return Planner(files, table, directory).run(spec, base, program);
+}
+
+} // namespace loopc::driver

@@ -1,0 +1,123 @@
+// One conformance case: what its files say, what the words make of it, and what running it gave.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include "Model.h"
+#include "Words.h"
+#include "loopc/runtime/Safetensors.h"
+#include <map>
+#include <optional>
+
+namespace loopc::driver {
+
+/// CASE.json and CASE.safetensors.
+struct CaseFiles {
+  std::string name, path, kind;
+  nlohmann::json json;
+  std::shared_ptr<const rt::SafetensorsFile> tensors;
+  words::CaseFacts facts;
+};
+
+/// A tensor of a case as numbers, with the axes that the words give it.
+struct CaseTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<double> values;
+  bool integer = false;
+  std::vector<words::Axis> layout;
+  int64_t size(char letter) const; ///< -1 if it has no such axis
+};
+
+/// A value of one sequence: [rows, steps, features]. rows 1: the same for every position.
+struct SequenceValue {
+  int64_t rows = 0, steps = 1, features = 1;
+  bool byGenerated = false; ///< rows are generated tokens, not positions
+  std::vector<double> data;
+  double at(int64_t row, int64_t step, int64_t feature) const {
+    return data[size_t(((rows == 1 ? 0 : row) * steps + (steps == 1 ? 0 : step)) * features + feature)];
+  }
+};
+
+/// An expected tensor and how to compute it.
+struct CaseOutput {
+  std::string name; ///< with `out.`
+  const words::Rule *rule = nullptr;
+  words::Scope scope;
+  CaseTensor expected;
+  double atol = 0, rtol = 0;
+  std::string unsupported; ///< reason; the tensor is not compared
+};
+
+/// What the words make of a case.
+struct CasePlan {
+  std::string unsupported; ///< reason; the case is not run
+  nlohmann::json config;
+  std::string configName, weights;
+  SpecOptions spec;        ///< sets of config entries, accidents
+  std::string kv, dtype = "f32";
+  rt::ExitMode exits = rt::ExitMode::Off;
+  rt::PrefillOrder order = rt::PrefillOrder::Declared;
+  std::string each;               ///< name of the list of axis N; empty: one run
+  std::vector<nlohmann::json> eachValues;
+  struct Setting {
+    std::string name;
+    const words::Expr *expr;
+    words::Scope scope;
+  };
+  std::vector<Setting> settings;  ///< run-time options and the loop count
+  struct Use {
+    const words::Expr *expr = nullptr;
+    words::Scope scope;
+  };
+  std::optional<Use> exitAfter, minLoops;
+  std::optional<int64_t> prompt, generate;
+  std::vector<int64_t> calls;
+  CaseTensor tokens;
+  std::optional<CaseTensor> mask, exits_;
+  const words::Expr *exitTensorExpr = nullptr;
+  std::map<std::string, CaseTensor> draws;
+  std::vector<CaseOutput> outputs;
+  std::vector<std::string> observe; ///< names of values that are no states
+  std::set<std::string> names;      ///< all names of values that outputs use
+  bool everyIteration = false;
+  words::Scope scope; ///< config entries, for arithmetic
+};
+
+/// Reads every case of a folder. Files that are no cases (no `kind`) are left out. Throws Failure.
+std::vector<CaseFiles> readCases(const std::string &directory);
+/// Translates a case. `spec` is elaborated with the case's configuration to learn its names; the program of the final
+/// configuration is put into `program`. Throws words::Error or Failure for words it does not know.
+CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory,
+                  const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program);
+
+/// Values of one run of one sequence.
+struct SequenceRun {
+  int64_t positions = 0, pad = 0, prompt = 0, loops = 0, vocab = 0;
+  std::vector<int32_t> tokens; ///< prompt, then generated
+  std::vector<int32_t> newTokens;
+  words::Scope scope; ///< the loop count and the element of axis N of this run
+  std::vector<float> logits, iterationLogits;
+  std::vector<int32_t> depth;
+  std::map<std::string, rt::Observation> observed;
+  SequenceValue keys, values;
+};
+/// All runs of a case: [runs][sequences].
+struct CaseRuns {
+  std::vector<std::vector<SequenceRun>> forced, generated;
+};
+CaseRuns runCase(const CasePlan &plan, const words::Table &table, rt::Executor &executor);
+
+struct TensorResult {
+  std::string tensor, status; ///< pass, FAIL
+  double error = 0, atol = 0, rtol = 0;
+  int64_t compared = 0, wrong = 0;
+  std::string message; ///< place of the largest excess
+};
+TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs);
+/// Value of an `out` expression for one sequence.
+SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
+                             const SequenceRun &run);
+
+/// The name under which a value of the model is read from the bank: a state's own field, or `obs.NAME`.
+std::string bankField(const rt::ModelInfo &info, const std::string &name);
+
+} // namespace loopc::driver

@@ -1,0 +1,355 @@
+// Values of `out` expressions, and their comparison with what a case expects.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "ConformCase.h"
+#include <algorithm>
+#include <cmath>
+
+namespace loopc::driver {
+namespace {
+
+using words::Expr;
+using Kind = words::Expr::Kind;
+
+class Evaluator {
+public:
+  Evaluator(const words::Table &table, const words::Scope &scope, const SequenceRun &run)
+      : table(table), scope(scope), run(run) {}
+
+  SequenceValue value(const Expr &expr) {
+    switch (expr.kind) {
+    case Kind::Name:
+      if (expr.text == "logits")
+        return make(run.positions, 1, run.vocab, run.logits);
+      if (const rt::Observation *seen = observed(expr.text))
+        return make(run.positions, 1, elements(*seen), seen->final);
+      break;
+    case Kind::Trace: {
+      int64_t step = int64_t(words::evaluateNumber(table, expr.args[1], scope));
+      SequenceValue all = trace(expr, -1);
+      if (step < -1 || step >= all.steps - 1)
+        table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(all.steps - 2),
+                   std::to_string(step));
+      return slice(all, step + 1, 1);
+    }
+    case Kind::TraceFrom:
+      return trace(expr, int64_t(words::evaluateNumber(table, expr.args[1], scope)));
+    case Kind::Call:
+      if (!constant(expr))
+        return expr.text == "min" || expr.text == "max" ? arithmetic(expr) : call(expr);
+      break;
+    case Kind::Binary:
+    case Kind::Unary:
+      if (!constant(expr))
+        return arithmetic(expr);
+      break;
+    default:
+      break;
+    }
+    SequenceValue result;
+    result.rows = 1;
+    result.data = {words::evaluateNumber(table, expr, scope)};
+    return result;
+  }
+
+private:
+  /// Whether the expression has no values of the model.
+  bool constant(const Expr &expr) const {
+    if (expr.kind == Kind::Name)
+      return scope.count(expr.text) != 0;
+    if (expr.kind == Kind::Call && expr.text != "min" && expr.text != "max")
+      return false;
+    if (expr.kind == Kind::Trace || expr.kind == Kind::TraceFrom)
+      return false;
+    return std::all_of(expr.args.begin(), expr.args.end(), [&](const Expr &arg) { return constant(arg); });
+  }
+
+  template <typename T>
+  static SequenceValue make(int64_t rows, int64_t steps, int64_t features, const std::vector<T> &data) {
+    SequenceValue result;
+    result.rows = rows;
+    result.steps = steps;
+    result.features = features;
+    result.data.assign(data.begin(), data.end());
+    return result;
+  }
+
+  static int64_t elements(const rt::Observation &seen) {
+    int64_t count = 1;
+    for (int64_t size : seen.shape)
+      count *= size;
+    return count;
+  }
+
+  const rt::Observation *observed(const std::string &name) const {
+    for (const std::string &field : {"obs." + name, name, "draw." + name}) {
+      auto found = run.observed.find(field);
+      if (found != run.observed.end())
+        return &found->second;
+    }
+    return nullptr;
+  }
+
+  static SequenceValue slice(const SequenceValue &from, int64_t first, int64_t count) {
+    SequenceValue result;
+    result.rows = from.rows;
+    result.steps = count;
+    result.features = from.features;
+    for (int64_t row = 0; row < from.rows; ++row)
+      for (int64_t step = first; step < first + count; ++step)
+        for (int64_t f = 0; f < from.features; ++f)
+          result.data.push_back(from.at(row, step, f));
+    return result;
+  }
+
+  static SequenceValue concat(const SequenceValue &a, const SequenceValue &b) {
+    SequenceValue result;
+    result.rows = std::max(a.rows, b.rows);
+    result.steps = a.steps + b.steps;
+    result.features = a.features;
+    for (int64_t row = 0; row < result.rows; ++row) {
+      for (int64_t step = 0; step < a.steps; ++step)
+        for (int64_t f = 0; f < a.features; ++f)
+          result.data.push_back(a.at(row, step, f));
+      for (int64_t step = 0; step < b.steps; ++step)
+        for (int64_t f = 0; f < a.features; ++f)
+          result.data.push_back(b.at(row, step, f));
+    }
+    return result;
+  }
+
+  /// The trace of a name from iteration `first` on; -1 is the value before the first.
+  SequenceValue trace(const Expr &expr, int64_t first) {
+    const Expr &base = expr.args[0];
+    if (base.kind != Kind::Name)
+      table.fail(base.place, "a name", "an expression");
+    if (first < -1 || first > run.loops)
+      table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(run.loops - 1),
+                 std::to_string(first));
+    SequenceValue start, rest;
+    if (base.text == "logits") {
+      rest = make(run.positions, run.loops, run.vocab, run.iterationLogits);
+      start = make(run.positions, 1, run.vocab, std::vector<double>(size_t(run.positions * run.vocab), std::nan("")));
+    } else if (const rt::Observation *seen = observed(base.text)) {
+      rest = make(run.positions, run.loops, elements(*seen), seen->iterations);
+      start = make(run.positions, 1, elements(*seen), seen->prelude);
+    } else {
+      table.fail(base.place, "a value of the model", "`" + base.text + "`");
+    }
+    return slice(concat(start, rest), first + 1, run.loops - first);
+  }
+
+  SequenceValue call(const Expr &expr) {
+    const std::string &name = expr.text;
+    if (name == "keys")
+      return run.keys;
+    if (name == "values")
+      return run.values;
+    if (name == "depth")
+      return make(run.positions, 1, 1, run.depth);
+    if (name == "generated") {
+      SequenceValue result = make(int64_t(run.newTokens.size()), 1, 1, run.newTokens);
+      result.byGenerated = true;
+      return result;
+    }
+    if (name == "sequence")
+      return make(int64_t(run.tokens.size()), 1, 1, run.tokens);
+    SequenceValue first = value(expr.args[0]);
+    if (name == "concat")
+      return concat(first, value(expr.args[1]));
+    if (name == "expect") {
+      SequenceValue second = value(expr.args[1]), result;
+      result.rows = second.rows;
+      result.features = second.features;
+      for (int64_t row = 0; row < second.rows; ++row)
+        for (int64_t f = 0; f < second.features; ++f) {
+          double sum = 0;
+          for (int64_t step = 0; step < second.steps; ++step)
+            sum += first.at(row, step, 0) * second.at(row, step, f);
+          result.data.push_back(sum);
+        }
+      return result;
+    }
+    SequenceValue result = first; // hazard, cumsum: over the steps of each row and feature
+    for (int64_t row = 0; row < first.rows; ++row)
+      for (int64_t f = 0; f < first.features; ++f) {
+        double stay = 1, sum = 0;
+        for (int64_t step = 0; step < first.steps; ++step) {
+          double x = first.at(row, step, f);
+          double y = sum += x;
+          if (name == "hazard") {
+            y = step + 1 < first.steps ? x * stay : stay;
+            stay *= 1 - x;
+          }
+          result.data[size_t((row * first.steps + step) * first.features + f)] = y;
+        }
+      }
+    return result;
+  }
+
+  SequenceValue arithmetic(const Expr &expr) {
+    SequenceValue a = value(expr.args[0]);
+    if (expr.kind == Kind::Unary) {
+      if (expr.text != "-")
+        table.fail(expr.place, "arithmetic", "`" + expr.text + "`");
+      for (double &x : a.data)
+        x = -x;
+      return a;
+    }
+    SequenceValue b = value(expr.args[1]), result;
+    result.rows = std::max(a.rows, b.rows);
+    result.steps = std::max(a.steps, b.steps);
+    result.features = std::max(a.features, b.features);
+    result.byGenerated = a.byGenerated || b.byGenerated;
+    for (int64_t row = 0; row < result.rows; ++row)
+      for (int64_t step = 0; step < result.steps; ++step)
+        for (int64_t f = 0; f < result.features; ++f) {
+          double x = a.at(row, step, a.features == 1 ? 0 : f), y = b.at(row, step, b.features == 1 ? 0 : f);
+          switch (expr.kind == Kind::Call ? expr.text[1] : expr.text[0]) {
+          case 'i':
+            result.data.push_back(std::min(x, y));
+            break;
+          case 'a':
+            result.data.push_back(std::max(x, y));
+            break;
+          case '+':
+            result.data.push_back(x + y);
+            break;
+          case '-':
+            result.data.push_back(x - y);
+            break;
+          case '*':
+            result.data.push_back(x * y);
+            break;
+          case '/':
+            result.data.push_back(x / y);
+            break;
+          default:
+            table.fail(expr.place, "`+`, `-`, `*` or `/` on values of the model", "`" + expr.text + "`");
+          }
+        }
+    return result;
+  }
+
+  const words::Table &table;
+  const words::Scope &scope;
+  const SequenceRun &run;
+};
+
+} // namespace
+
+SequenceValue evaluateOutput(const words::Table &table, const Expr &expr, const words::Scope &scope,
+                             const SequenceRun &run) {
+  words::Scope all = scope;
+  for (const auto &[name, value] : run.scope)
+    all[name] = value;
+  return Evaluator(table, all, run).value(expr);
+}
+
+TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs) {
+  TensorResult result;
+  result.tensor = output.name;
+  result.atol = output.atol;
+  result.rtol = output.rtol;
+  result.status = "FAIL";
+  const CaseTensor &expected = output.expected;
+  bool usesNew = expected.size('G') >= 0 || runs.forced.empty();
+  const Expr &expr = output.rule->value;
+  if (expr.kind == Kind::Call && (expr.text == "generated" || expr.text == "sequence"))
+    usesNew = true;
+  const auto &passes = usesNew ? runs.generated : runs.forced;
+  std::vector<std::vector<SequenceValue>> values(passes.size());
+  for (size_t n = 0; n < passes.size(); ++n)
+    for (const SequenceRun &run : passes[n])
+      values[n].push_back(evaluateOutput(table, output.rule->value, output.scope, run));
+  auto shapeIs = [&](const std::string &axis, int64_t wanted, int64_t got) {
+    if (wanted == got)
+      return true;
+    result.message = "expected " + std::to_string(wanted) + " along " + axis + ", but got " + std::to_string(got);
+    return false;
+  };
+  int64_t features = 1;
+  for (size_t i = 0; i < expected.layout.size(); ++i)
+    if (expected.layout[i].letter == 'F')
+      features *= expected.shape[i];
+  const SequenceValue &sample = values.at(0).at(0);
+  int64_t runsWanted = expected.size('N') < 0 ? 1 : expected.size('N');
+  int64_t batchWanted = expected.size('B') < 0 ? 1 : expected.size('B');
+  int64_t stepsWanted = std::max(expected.size('T'), expected.size('X'));
+  if (!shapeIs("N", runsWanted, int64_t(values.size())) || !shapeIs("B", batchWanted, int64_t(values[0].size())) ||
+      !shapeIs("T", stepsWanted < 0 ? 1 : stepsWanted, sample.steps) ||
+      !shapeIs("the features", features, sample.features))
+    return result;
+  std::vector<int64_t> index(expected.shape.size(), 0);
+  double worst = -1;
+  for (size_t flat = 0; flat < expected.values.size(); ++flat) {
+    int64_t n = 0, b = 0, step = 0, feature = 0, row = 0;
+    bool positional = false;
+    char letter = 0;
+    int64_t along = 0;
+    for (size_t i = 0; i < index.size(); ++i) {
+      switch (expected.layout[i].letter) {
+      case 'N':
+        n = index[i];
+        break;
+      case 'B':
+        b = index[i];
+        break;
+      case 'T':
+      case 'X':
+        step = index[i];
+        break;
+      case 'F':
+        feature = feature * expected.shape[i] + index[i];
+        break;
+      default:
+        positional = true;
+        letter = expected.layout[i].letter;
+        along = index[i];
+      }
+    }
+    const SequenceRun &run = passes[size_t(n)][size_t(b)];
+    const SequenceValue &value = values[size_t(n)][size_t(b)];
+    if (positional) {
+      if (letter == 'G' && value.byGenerated)
+        row = along;
+      else if (letter == 'S' || letter == 'P')
+        row = along - run.pad;
+      else
+        row = run.prompt - run.pad + along - (letter == 'D' ? 0 : 1);
+    }
+    for (size_t i = index.size(); i-- > 0;) {
+      if (++index[i] < expected.shape[i])
+        break;
+      index[i] = 0;
+    }
+    if (positional && row < 0)
+      continue; // padding: not to be compared
+    if (row >= value.rows && value.rows != 1) {
+      result.message = "expected position " + std::to_string(row) + ", but got only " + std::to_string(value.rows);
+      return result;
+    }
+    double wanted = expected.values[flat], got = value.at(row, step, feature);
+    double error = std::fabs(got - wanted), limit = output.atol + output.rtol * std::fabs(wanted);
+    ++result.compared;
+    bool bad = !(error <= limit);
+    if (!(error <= result.error))
+      result.error = error;
+    double excess = std::isnan(error) ? INFINITY : error - limit;
+    if (bad && ++result.wrong && excess > worst) {
+      worst = excess;
+      result.message = "run " + std::to_string(n) + ", sequence " + std::to_string(b) + ", position " +
+                       std::to_string(row) + ", iteration " + std::to_string(step) + ", feature " +
+                       std::to_string(feature) + ": expected " + nlohmann::json(wanted).dump() + ", but got " +
+                       nlohmann::json(got).dump();
+    }
+  }
+  if (!result.compared) {
+    result.message = "expected elements to compare, but got none";
+    return result;
+  }
+  if (!result.wrong)
+    result.status = "pass";
+  return result;
+}
+
+} // namespace loopc::driver

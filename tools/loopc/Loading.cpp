@@ -1,0 +1,82 @@
+// Loading a model: weights, executors, compiled files.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Model.h"
+#include "loopc/runtime/CpuExecutor.h"
+#include <cstdio>
+#include <sched.h>
+#include <unistd.h>
+
+namespace loopc::driver {
+
+Weights openWeights(const WeightOptions &options) {
+  Weights result;
+  result.seed = options.randomSeed;
+  if (!options.weights.empty()) {
+    result.file = rt::WeightSource::open(options.weights);
+    result.tensors = result.file;
+  } else if (!result.seed) {
+    throw UsageError("expected --weights PATH or --random-weights SEED, but got neither");
+  }
+  return result;
+}
+
+uint32_t workerCount(const TargetOptions &target) {
+  if (target.threads)
+    return target.threads;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return 1;
+  return uint32_t(std::max(1, CPU_COUNT(&set)));
+}
+
+namespace {
+
+LoadedModel loadFile(const std::string &path, const TargetOptions &target, const Weights &weights, LoadTimes times) {
+  LoadedModel model;
+  Timer timer;
+  std::shared_ptr<const rt::Artifact> artifact = rt::Artifact::load(path);
+  rt::PackOptions pack;
+  pack.threads = workerCount(target);
+  std::shared_ptr<const rt::PackedParams> params =
+      weights.tensors ? rt::PackedParams::pack(artifact->info(), *weights.tensors, pack)
+                      : rt::PackedParams::random(artifact->info(), *weights.seed, pack);
+  rt::TeamOptions team;
+  team.workers = workerCount(target);
+  model.weightBytes = params->bytes();
+  model.executor = std::make_unique<rt::CpuExecutor>(artifact, params, team);
+  times.weights = timer.seconds();
+  model.times = times;
+  return model;
+}
+
+} // namespace
+
+LoadedModel loadArtifact(const std::string &path, const TargetOptions &target, const Weights &weights) {
+  return loadFile(path, target, weights, {});
+}
+
+LoadedModel loadModel(const CompileRequest &request, const TargetOptions &target, const Weights &weights) {
+  if (target.target == "interp") {
+    LoadedModel model;
+    Timer timer;
+    model.executor = makeInterpExecutor(request, weights);
+    model.times.compile = timer.seconds();
+    return model;
+  }
+  LoadTimes times;
+  std::string path = cachedArtifact(request, target, times);
+  bool transient = target.noCache || path.compare(0, cacheDirectory().size(), cacheDirectory()) != 0;
+  try {
+    LoadedModel model = loadFile(path, target, weights, times);
+    if (transient)
+      ::unlink(path.c_str()); // stays mapped
+    return model;
+  } catch (...) {
+    if (transient)
+      ::unlink(path.c_str());
+    throw;
+  }
+}
+
+} // namespace loopc::driver

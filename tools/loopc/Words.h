@@ -1,0 +1,143 @@
+// Words: the table beside a spec that translates a published vocabulary of cases into loopc's own (docs/conformance.md).
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace loopc::words {
+
+using Json = nlohmann::json;
+
+/// Line and column, both from 1, in the words file.
+struct Place {
+  unsigned line = 0, column = 0;
+};
+
+/// A mistake in a words file or in its use; what() reads `FILE:LINE:COLUMN: expected X, but got Y`.
+class Error : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Arithmetic on constants and captures; in `out` rules also names of the model and the functions of valueFunctions().
+struct Expr {
+  enum class Kind { Number, Text, Name, Unary, Binary, If, Call, Trace, TraceFrom };
+  Kind kind = Kind::Number;
+  double number = 0;
+  std::string text; ///< Text, Name; operator of Unary and Binary; function of Call
+  std::vector<Expr> args; ///< Trace: value and index; TraceFrom: value and first index
+  Place place;
+};
+
+/// Captures of the patterns that matched, and what the case says.
+using Scope = std::map<std::string, Json>;
+
+/// What a `run` or `in` rule does.
+struct Action {
+  enum class Kind {
+    Set,         ///< NAME = expr: an option or a config entry of the spec
+    Kv,          ///< kv "clause", with {captures}
+    Order,       ///< order declared | token | chunk: how a prompt is taken in
+    Exits,       ///< exits off | leave | select
+    ExitAfter,   ///< exit after expr: every token after the prompt leaves after so many iterations; 0: never
+    MinLoops,    ///< min loops expr
+    Prompt,      ///< prompt expr: that many tokens in the first call, then one at a time
+    Calls,       ///< calls expr: list of the tokens of each call
+    Generate,    ///< generate expr: greedy continuation of the tokens
+    Each,        ///< each NAME: one run for each element of the captured list; axis N
+    DType,       ///< dtype f32 | bf16
+    Accident,    ///< accident NAME
+    Tokens,      ///< in: token ids
+    Mask,        ///< in: 1 where a token is real; what is left of the first 1 is padding
+    Draw,        ///< in: draw NAME: values of a draw of the spec
+    Given,       ///< in: given NAME: values of a named value of the loop, one for each iteration
+    Unsupported, ///< unsupported "reason"
+    Nothing,     ///< nothing: the word changes no function
+  };
+  Kind kind = Kind::Nothing;
+  std::string name;
+  Expr expr;
+  Place place;
+};
+
+/// The axes of a tensor of a case. N runs, B sequences, S positions, P positions of the prompt, D positions after the
+/// prompt, Q readouts from the last of the prompt on, G generated tokens, T iterations, X attention steps as executed
+/// (prelude layers, layers of every iteration, coda layers); every other name is a feature axis.
+struct Axis {
+  char letter = 'F'; ///< N B S P D Q G T X, or F for features
+  std::string name;
+};
+
+/// Matches a value of `run`: a literal, a text with {captures}, a name (any scalar), `name...` (a list) or `_`.
+struct Pattern {
+  enum class Kind { Any, Scalar, List, Literal, Text };
+  Kind kind = Kind::Any;
+  std::string text; ///< name or text
+  Json literal;
+  bool match(const Json &value, Scope &captures) const;
+};
+
+struct Condition {
+  enum class Kind { Kind, Case, Run, In, Out };
+  Kind kind = Kind::Kind;
+  bool negated = false;
+  std::string text;
+};
+
+struct Rule {
+  enum class Kind { Run, In, Out, Skip, Case };
+  Kind kind = Kind::Run;
+  std::string name; ///< with {captures}; for Skip a pattern of case names
+  std::vector<Condition> when; ///< all must hold
+  Pattern pattern;             ///< Run
+  std::vector<Axis> layout;    ///< In, Out
+  std::vector<Action> actions; ///< Run, In, Case
+  Expr value;                  ///< Out
+  std::string reason;          ///< Skip; Out that is unsupported
+  Place place;
+};
+
+/// What conditions look at.
+struct CaseFacts {
+  std::string name, kind;
+  std::set<std::string> run, in, out; ///< keys, and tensor names without in. and out.
+};
+
+struct Table {
+  std::string file;
+  std::vector<Rule> rules;
+
+  [[noreturn]] void fail(Place place, const std::string &expected, const std::string &found) const;
+  /// First rule of `kind` for `name` whose conditions hold and whose pattern or rank fits; nullptr if there is none.
+  /// Captures of the name and of the pattern are added to `captures`.
+  const Rule *find(Rule::Kind kind, const std::string &name, const CaseFacts &facts, const Json *value, int rank,
+                   Scope &captures) const;
+};
+
+/// Throws Error at the first mistake.
+Table parse(const std::string &file, const std::string &text);
+/// One expression, as in `{k + 1}` inside a text at `place`.
+Expr parseExpression(const Table &table, const std::string &text, Place place);
+
+/// Value of a constant expression. Names are looked up in `scope`; throws Error for others.
+Json evaluate(const Table &table, const Expr &expr, const Scope &scope);
+double evaluateNumber(const Table &table, const Expr &expr, const Scope &scope);
+/// Replaces each {expression} by its value.
+std::string interpolate(const Table &table, const std::string &text, Place place, const Scope &scope);
+
+/// Matches text against a pattern in which `{name}` captures and `*` matches anything.
+bool matchText(const std::string &pattern, const std::string &text, Scope &captures);
+
+/// Functions of values, each of the closed list, with its number of operands.
+struct ValueFunction {
+  const char *name;
+  unsigned operands;
+};
+const std::vector<ValueFunction> &valueFunctions();
+
+} // namespace loopc::words

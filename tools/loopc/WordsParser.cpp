@@ -1,0 +1,566 @@
+// Parser of words files: one rule a line, `when` blocks, located errors.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Words.h"
+#include <cctype>
+#include <cstdlib>
+
+namespace loopc::words {
+namespace {
+
+struct Token {
+  enum class Kind { Name, Number, Text, Punct, NewLine, End };
+  Kind kind = Kind::End;
+  std::string text;
+  double number = 0;
+  Place place;
+};
+
+std::string describe(const Token &token) {
+  switch (token.kind) {
+  case Token::Kind::NewLine:
+    return "the end of the line";
+  case Token::Kind::End:
+    return "the end of the file";
+  case Token::Kind::Text:
+    return "the text \"" + token.text + "\"";
+  default:
+    return "`" + token.text + "`";
+  }
+}
+
+class Lexer {
+public:
+  Lexer(const Table &table, const std::string &text) : table(table), text(text) {}
+
+  std::vector<Token> run() {
+    std::vector<Token> tokens;
+    while (true) {
+      Token token = next();
+      tokens.push_back(token);
+      if (token.kind == Token::Kind::End)
+        return tokens;
+    }
+  }
+
+private:
+  char at(size_t offset = 0) const { return position + offset < text.size() ? text[position + offset] : '\0'; }
+  void advance() {
+    if (text[position++] == '\n') {
+      ++line;
+      column = 1;
+    } else {
+      ++column;
+    }
+  }
+
+  Token next() {
+    while (position < text.size() && (at() == ' ' || at() == '\t' || at() == '\r' || at() == '#')) {
+      if (at() == '#')
+        while (position < text.size() && at() != '\n')
+          advance();
+      else
+        advance();
+    }
+    Token token;
+    token.place = {line, column};
+    if (position >= text.size())
+      return token;
+    size_t begin = position;
+    char c = at();
+    if (c == '\n') {
+      advance();
+      token.kind = Token::Kind::NewLine;
+      return token;
+    }
+    if (c == '"') {
+      advance();
+      while (position < text.size() && at() != '"' && at() != '\n')
+        advance();
+      if (at() != '"')
+        table.fail(token.place, "a closing quote on the same line", "the end of the line");
+      token.kind = Token::Kind::Text;
+      token.text = text.substr(begin + 1, position - begin - 1);
+      advance();
+      return token;
+    }
+    if (std::isdigit(static_cast<unsigned char>(c))) {
+      const char *start = text.c_str() + position;
+      char *end = nullptr;
+      token.number = std::strtod(start, &end);
+      // `0..` is the start of a trace, not the number `0.` and a dot.
+      size_t length = size_t(end - start);
+      for (size_t i = 0; i + 1 <= length; ++i)
+        if (start[i] == '.' && start[i + 1] == '.') {
+          length = i;
+          token.number = std::strtod(std::string(start, i).c_str(), nullptr);
+          break;
+        }
+      token.kind = Token::Kind::Number;
+      token.text = std::string(start, length);
+      for (size_t i = 0; i < length; ++i)
+        advance();
+      return token;
+    }
+    if (std::isalpha(static_cast<unsigned char>(c)) || c == '_') {
+      while (std::isalnum(static_cast<unsigned char>(at())) || at() == '_')
+        advance();
+      token.kind = Token::Kind::Name;
+      token.text = text.substr(begin, position - begin);
+      return token;
+    }
+    static const char *const puncts[] = {"->", "...", "..", "<=", ">=", "==", "!="};
+    token.kind = Token::Kind::Punct;
+    for (const char *punct : puncts)
+      if (text.compare(position, std::char_traits<char>::length(punct), punct) == 0) {
+        token.text = punct;
+        for (size_t i = 0; punct[i]; ++i)
+          advance();
+        return token;
+      }
+    if (std::string("[](){},.=<>+-*/%:").find(c) == std::string::npos)
+      table.fail(token.place, "a rule", "the byte " + std::to_string(unsigned(static_cast<unsigned char>(c))));
+    token.text = std::string(1, c);
+    advance();
+    return token;
+  }
+
+  const Table &table;
+  const std::string &text;
+  size_t position = 0;
+  unsigned line = 1, column = 1;
+};
+
+class Parser {
+public:
+  Parser(const Table &table, std::vector<Token> tokens) : table(table), tokens(std::move(tokens)) {}
+
+  Expr runExpression() {
+    Expr result = expression();
+    if (peek().kind != Token::Kind::End)
+      fail("the end of the expression");
+    return result;
+  }
+
+  void run(std::vector<Rule> &rules) {
+    while (true) {
+      while (peek().kind == Token::Kind::NewLine)
+        ++index;
+      if (peek().kind == Token::Kind::End) {
+        if (depth)
+          fail("`}`");
+        return;
+      }
+      if (isPunct("}")) {
+        if (depths.empty())
+          fail("a rule");
+        conditions.resize(depths.back());
+        depths.pop_back();
+        --depth;
+        ++index;
+        continue;
+      }
+      statement(rules);
+    }
+  }
+
+private:
+  const Token &peek(size_t ahead = 0) const { return tokens[std::min(index + ahead, tokens.size() - 1)]; }
+  [[noreturn]] void fail(const std::string &expected) const { table.fail(peek().place, expected, describe(peek())); }
+  bool isPunct(const char *text) const { return peek().kind == Token::Kind::Punct && peek().text == text; }
+  bool isName(const char *text) const { return peek().kind == Token::Kind::Name && peek().text == text; }
+  bool acceptPunct(const char *text) {
+    if (!isPunct(text))
+      return false;
+    ++index;
+    return true;
+  }
+  bool acceptName(const char *text) {
+    if (!isName(text))
+      return false;
+    ++index;
+    return true;
+  }
+  void expectPunct(const char *text) {
+    if (!acceptPunct(text))
+      fail("`" + std::string(text) + "`");
+  }
+  std::string name(const char *what) {
+    if (peek().kind != Token::Kind::Name)
+      fail(what);
+    return tokens[index++].text;
+  }
+  std::string string(const char *what) {
+    if (peek().kind != Token::Kind::Text)
+      fail(what);
+    return tokens[index++].text;
+  }
+  void endOfLine() {
+    if (peek().kind != Token::Kind::NewLine && peek().kind != Token::Kind::End && !isPunct("}"))
+      fail("the end of the rule");
+  }
+
+  /// run.NAME, in.NAME, out.NAME; a text where the name has other characters or captures: out."prelude.{i}".
+  std::string dotted() {
+    expectPunct(".");
+    if (peek().kind == Token::Kind::Text)
+      return tokens[index++].text;
+    return name("a key, or a text with captures");
+  }
+
+  void statement(std::vector<Rule> &rules) {
+    Place place = peek().place;
+    if (acceptName("when")) {
+      depths.push_back(conditions.size());
+      do
+        conditions.push_back(condition());
+      while (acceptName("and"));
+      expectPunct("{");
+      ++depth;
+      return;
+    }
+    Rule rule;
+    rule.place = place;
+    rule.when = conditions;
+    if (acceptName("skip")) {
+      rule.kind = Rule::Kind::Skip;
+      rule.name = string("a text that matches case names");
+      rule.reason = string("the reason as a text");
+    } else if (acceptName("run")) {
+      rule.kind = Rule::Kind::Run;
+      rule.name = dotted();
+      rule.pattern = pattern();
+      expectPunct("->");
+      rule.actions = actions();
+    } else if (acceptName("in")) {
+      rule.kind = Rule::Kind::In;
+      rule.name = dotted();
+      rule.layout = layout();
+      expectPunct("->");
+      rule.actions = actions();
+    } else if (acceptName("out")) {
+      rule.kind = Rule::Kind::Out;
+      rule.name = dotted();
+      rule.layout = layout();
+      expectPunct("->");
+      if (acceptName("unsupported"))
+        rule.reason = string("the reason as a text");
+      else
+        rule.value = expression();
+    } else if (acceptName("case")) {
+      rule.kind = Rule::Kind::Case;
+      expectPunct("->");
+      rule.actions = actions();
+    } else {
+      fail("`run.KEY`, `in.NAME`, `out.NAME`, `case`, `when` or `skip`");
+    }
+    endOfLine();
+    rules.push_back(std::move(rule));
+  }
+
+  Condition condition() {
+    Condition result;
+    result.negated = acceptName("not");
+    if (acceptName("kind")) {
+      result.kind = Condition::Kind::Kind;
+      result.text = string("a kind as a text");
+    } else if (acceptName("case")) {
+      result.kind = Condition::Kind::Case;
+      result.text = string("a text that matches case names");
+    } else if (acceptName("run")) {
+      result.kind = Condition::Kind::Run;
+      result.text = dotted();
+    } else if (acceptName("in")) {
+      result.kind = Condition::Kind::In;
+      result.text = dotted();
+    } else if (acceptName("out")) {
+      result.kind = Condition::Kind::Out;
+      result.text = dotted();
+    } else {
+      fail("`kind`, `case`, `run.KEY`, `in.NAME` or `out.NAME`");
+    }
+    return result;
+  }
+
+  Pattern pattern() {
+    Pattern result;
+    const Token &token = peek();
+    if (token.kind == Token::Kind::Text) {
+      result.kind = Pattern::Kind::Text;
+      result.text = token.text;
+      ++index;
+    } else if (token.kind == Token::Kind::Number || isPunct("-")) {
+      bool negative = acceptPunct("-");
+      if (peek().kind != Token::Kind::Number)
+        fail("a number");
+      result.kind = Pattern::Kind::Literal;
+      result.literal = negative ? -peek().number : peek().number;
+      ++index;
+    } else if (token.kind == Token::Kind::Name) {
+      std::string text = tokens[index++].text;
+      if (text == "_") {
+        result.kind = Pattern::Kind::Any;
+      } else if (text == "true" || text == "false") {
+        result.kind = Pattern::Kind::Literal;
+        result.literal = text == "true";
+      } else if (text == "none") {
+        result.kind = Pattern::Kind::Literal;
+        result.literal = nullptr;
+      } else {
+        result.kind = acceptPunct("...") ? Pattern::Kind::List : Pattern::Kind::Scalar;
+        result.text = text;
+      }
+    } else {
+      fail("a number, a text, `true`, `false`, `none`, a name, `name...` or `_`");
+    }
+    return result;
+  }
+
+  std::vector<Axis> layout() {
+    std::vector<Axis> result;
+    expectPunct("[");
+    if (!isPunct("]"))
+      do {
+        Axis axis;
+        axis.name = name("an axis");
+        if (axis.name.size() == 1 && std::string("NBSPDQGTX").find(axis.name[0]) != std::string::npos) {
+          axis.letter = axis.name[0];
+          for (const Axis &other : result)
+            if (other.letter == axis.letter)
+              fail("each axis once");
+        }
+        result.push_back(axis);
+      } while (acceptPunct(","));
+    expectPunct("]");
+    return result;
+  }
+
+  std::vector<Action> actions() {
+    std::vector<Action> result;
+    do
+      result.push_back(action());
+    while (acceptPunct(","));
+    return result;
+  }
+
+  Action action() {
+    Action result;
+    result.place = peek().place;
+    auto word = [&](Action::Kind kind, std::initializer_list<const char *> allowed) {
+      result.kind = kind;
+      std::string list;
+      for (const char *one : allowed) {
+        if (acceptName(one)) {
+          result.name = one;
+          return;
+        }
+        list += (list.empty() ? "`" : ", `") + std::string(one) + "`";
+      }
+      fail(list);
+    };
+    auto expr = [&](Action::Kind kind) {
+      result.kind = kind;
+      result.expr = expression();
+    };
+    if (peek().kind == Token::Kind::Name && peek(1).kind == Token::Kind::Punct && peek(1).text == "=") {
+      result.name = name("an option");
+      expectPunct("=");
+      expr(Action::Kind::Set);
+    } else if (acceptName("nothing")) {
+      result.kind = Action::Kind::Nothing;
+    } else if (acceptName("kv")) {
+      result.kind = Action::Kind::Kv;
+      result.name = string("a kv clause as a text");
+    } else if (acceptName("order")) {
+      word(Action::Kind::Order, {"declared", "token", "chunk"});
+    } else if (acceptName("exits")) {
+      word(Action::Kind::Exits, {"off", "leave", "select"});
+    } else if (acceptName("exit")) {
+      if (!acceptName("after"))
+        fail("`after`");
+      expr(Action::Kind::ExitAfter);
+    } else if (acceptName("min")) {
+      if (!acceptName("loops"))
+        fail("`loops`");
+      expr(Action::Kind::MinLoops);
+    } else if (acceptName("prompt")) {
+      expr(Action::Kind::Prompt);
+    } else if (acceptName("calls")) {
+      expr(Action::Kind::Calls);
+    } else if (acceptName("generate")) {
+      expr(Action::Kind::Generate);
+    } else if (acceptName("each")) {
+      result.kind = Action::Kind::Each;
+      result.name = name("the name of a captured list");
+    } else if (acceptName("dtype")) {
+      word(Action::Kind::DType, {"f32", "bf16"});
+    } else if (acceptName("accident")) {
+      result.kind = Action::Kind::Accident;
+      result.name = name("the name of an accident");
+    } else if (acceptName("tokens")) {
+      result.kind = Action::Kind::Tokens;
+    } else if (acceptName("mask")) {
+      result.kind = Action::Kind::Mask;
+    } else if (acceptName("draw")) {
+      result.kind = Action::Kind::Draw;
+      result.name = name("the name of a draw");
+    } else if (acceptName("given")) {
+      result.kind = Action::Kind::Given;
+      result.name = name("the name of a value of the loop");
+    } else if (acceptName("unsupported")) {
+      result.kind = Action::Kind::Unsupported;
+      result.name = string("the reason as a text");
+    } else {
+      fail("an action");
+    }
+    return result;
+  }
+
+  // Expressions, loosest first: if, or, and, comparison, sum, product, unary, postfix, primary.
+  struct Nesting {
+    explicit Nesting(Parser &parser) : parser(parser) {
+      if (++parser.nesting > 100)
+        parser.fail("fewer than 100 nested expressions");
+    }
+    ~Nesting() { --parser.nesting; }
+    Parser &parser;
+  };
+
+  Expr expression() {
+    Nesting guard(*this);
+    if (isName("if")) {
+      Expr result = node(Expr::Kind::If, "if");
+      ++index;
+      result.args.push_back(binary(0));
+      if (!acceptName("then"))
+        fail("`then`");
+      result.args.push_back(expression());
+      if (!acceptName("else"))
+        fail("`else`");
+      result.args.push_back(expression());
+      return result;
+    }
+    return binary(0);
+  }
+
+  Expr node(Expr::Kind kind, std::string text) const {
+    Expr result;
+    result.kind = kind;
+    result.text = std::move(text);
+    result.place = peek().place;
+    return result;
+  }
+
+  Expr binary(size_t level) {
+    static const std::vector<std::vector<std::string>> levels = {
+        {"or"}, {"and"}, {"<", "<=", ">", ">=", "==", "!="}, {"+", "-"}, {"*", "/", "%"}};
+    if (level == levels.size())
+      return unary();
+    Expr left = binary(level + 1);
+    while (true) {
+      bool found = false;
+      for (const std::string &op : levels[level])
+        if ((peek().kind == Token::Kind::Punct || peek().kind == Token::Kind::Name) && peek().text == op) {
+          Expr result = node(Expr::Kind::Binary, op);
+          ++index;
+          result.args.push_back(std::move(left));
+          result.args.push_back(binary(level + 1));
+          left = std::move(result);
+          found = true;
+          break;
+        }
+      if (!found)
+        return left;
+    }
+  }
+
+  Expr unary() {
+    Nesting guard(*this);
+    if (isPunct("-") || isName("not")) {
+      Expr result = node(Expr::Kind::Unary, peek().text);
+      ++index;
+      result.args.push_back(unary());
+      return result;
+    }
+    Expr result = primary();
+    while (isPunct("[")) {
+      Expr trace = node(Expr::Kind::Trace, "[]");
+      ++index;
+      Expr first = expression();
+      if (acceptPunct(".."))
+        trace.kind = Expr::Kind::TraceFrom;
+      expectPunct("]");
+      trace.args.push_back(std::move(result));
+      trace.args.push_back(std::move(first));
+      result = std::move(trace);
+    }
+    return result;
+  }
+
+  Expr primary() {
+    const Token &token = peek();
+    if (token.kind == Token::Kind::Number) {
+      Expr result = node(Expr::Kind::Number, token.text);
+      result.number = token.number;
+      ++index;
+      return result;
+    }
+    if (token.kind == Token::Kind::Text) {
+      Expr result = node(Expr::Kind::Text, token.text);
+      ++index;
+      return result;
+    }
+    if (acceptPunct("(")) {
+      Expr result = expression();
+      expectPunct(")");
+      return result;
+    }
+    Expr result = node(Expr::Kind::Name, token.text);
+    name("a number, a name or `(`");
+    if (acceptPunct("(")) {
+      result.kind = Expr::Kind::Call;
+      if (!isPunct(")"))
+        do
+          result.args.push_back(expression());
+        while (acceptPunct(","));
+      expectPunct(")");
+      for (const ValueFunction &function : valueFunctions())
+        if (result.text == function.name) {
+          if (result.args.size() != function.operands)
+            table.fail(result.place, std::to_string(function.operands) + " operands of `" + result.text + "`",
+                       std::to_string(result.args.size()));
+          return result;
+        }
+      std::string list;
+      for (const ValueFunction &function : valueFunctions())
+        list += (list.empty() ? "" : ", ") + std::string(function.name);
+      table.fail(result.place, "one of the functions " + list, "`" + result.text + "`");
+    }
+    return result;
+  }
+
+  const Table &table;
+  std::vector<Token> tokens;
+  size_t index = 0;
+  unsigned depth = 0, nesting = 0;
+  std::vector<Condition> conditions;
+  std::vector<size_t> depths;
+};
+
+} // namespace
+
+Table parse(const std::string &file, const std::string &text) {
+  Table table;
+  table.file = file;
+  Parser(table, Lexer(table, text).run()).run(table.rules);
+  return table;
+}
+
+Expr parseExpression(const Table &table, const std::string &text, Place place) {
+  try {
+    return Parser(table, Lexer(table, text).run()).runExpression();
+  } catch (const Error &) {
+    table.fail(place, "an expression in `{}`", "`" + text + "`");
+  }
+}
+
+} // namespace loopc::words

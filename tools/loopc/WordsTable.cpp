@@ -1,0 +1,237 @@
+// Matching and evaluation of words: patterns, conditions, arithmetic on constants.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Words.h"
+#include <algorithm>
+#include <cmath>
+
+namespace loopc::words {
+
+const std::vector<ValueFunction> &valueFunctions() {
+  static const std::vector<ValueFunction> list = {
+      {"min", 2},     // of two constants
+      {"max", 2},     // of two constants
+      {"hazard", 1},  // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
+      {"cumsum", 1},  // running sum over a trace
+      {"expect", 2},  // sum over iterations of weight times value
+      {"concat", 2},  // a value before the first iteration, then a trace
+      {"keys", 0},    // K planes as kept at the end, axis X
+      {"values", 0},  // V planes
+      {"depth", 0},   // iterations in the state that was read out
+      {"generated", 0}, // ids of greedy generation
+      {"sequence", 0},  // prompt and generated ids
+  };
+  return list;
+}
+
+void Table::fail(Place place, const std::string &expected, const std::string &found) const {
+  throw Error(file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": expected " + expected +
+              ", but got " + found);
+}
+
+namespace {
+
+Json captured(const std::string &text) {
+  bool digits = !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c >= '0' && c <= '9';
+  });
+  return digits ? Json(std::stoi(text)) : Json(text);
+}
+
+bool matchFrom(const std::string &pattern, size_t p, const std::string &text, size_t t, Scope &captures) {
+  while (p < pattern.size()) {
+    size_t close = pattern[p] == '{' ? pattern.find('}', p) : std::string::npos;
+    if (pattern[p] == '*' || close != std::string::npos) {
+      size_t next = pattern[p] == '*' ? p + 1 : close + 1;
+      for (size_t end = text.size() + 1; end-- > t;) {
+        if (pattern[p] != '*' && end == t)
+          break; // a capture takes at least one byte
+        Scope attempt = captures;
+        if (!matchFrom(pattern, next, text, end, attempt))
+          continue;
+        if (pattern[p] != '*')
+          attempt[pattern.substr(p + 1, close - p - 1)] = captured(text.substr(t, end - t));
+        captures = std::move(attempt);
+        return true;
+      }
+      return false;
+    }
+    if (t >= text.size() || pattern[p] != text[t])
+      return false;
+    ++p;
+    ++t;
+  }
+  return t == text.size();
+}
+
+bool holds(const Condition &condition, const CaseFacts &facts) {
+  Scope ignored;
+  bool result = false;
+  switch (condition.kind) {
+  case Condition::Kind::Kind:
+    result = matchText(condition.text, facts.kind, ignored);
+    break;
+  case Condition::Kind::Case:
+    result = matchText(condition.text, facts.name, ignored);
+    break;
+  case Condition::Kind::Run:
+    result = facts.run.count(condition.text) != 0;
+    break;
+  case Condition::Kind::In:
+    result = facts.in.count(condition.text) != 0;
+    break;
+  case Condition::Kind::Out:
+    result = facts.out.count(condition.text) != 0;
+    break;
+  }
+  return result != condition.negated;
+}
+
+} // namespace
+
+bool matchText(const std::string &pattern, const std::string &text, Scope &captures) {
+  return matchFrom(pattern, 0, text, 0, captures);
+}
+
+bool Pattern::match(const Json &value, Scope &captures) const {
+  switch (kind) {
+  case Kind::Any:
+    return true;
+  case Kind::Scalar:
+    if (!value.is_primitive() || value.is_null())
+      return false;
+    captures[text] = value;
+    return true;
+  case Kind::List:
+    if (!value.is_array())
+      return false;
+    captures[text] = value;
+    return true;
+  case Kind::Literal:
+    if (literal.is_number())
+      return value.is_number() && value.get<double>() == literal.get<double>();
+    return value == literal;
+  case Kind::Text:
+    return value.is_string() && matchText(text, value.get<std::string>(), captures);
+  }
+  return false;
+}
+
+const Rule *Table::find(Rule::Kind kind, const std::string &name, const CaseFacts &facts, const Json *value, int rank,
+                        Scope &captures) const {
+  for (const Rule &rule : rules) {
+    if (rule.kind != kind)
+      continue;
+    Scope attempt = captures;
+    if (!matchText(rule.name, name, attempt))
+      continue;
+    if (!std::all_of(rule.when.begin(), rule.when.end(),
+                     [&](const Condition &condition) { return holds(condition, facts); }))
+      continue;
+    if (value && kind == Rule::Kind::Run && !rule.pattern.match(*value, attempt))
+      continue;
+    if (rank >= 0 && size_t(rank) != rule.layout.size())
+      continue;
+    captures = std::move(attempt);
+    return &rule;
+  }
+  return nullptr;
+}
+
+Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
+  switch (expr.kind) {
+  case Expr::Kind::Number:
+    return expr.number;
+  case Expr::Kind::Text:
+    return interpolate(table, expr.text, expr.place, scope);
+  case Expr::Kind::Name: {
+    if (expr.text == "true" || expr.text == "false")
+      return expr.text == "true";
+    if (expr.text == "none")
+      return nullptr;
+    auto found = scope.find(expr.text);
+    if (found == scope.end())
+      table.fail(expr.place, "a captured name, an option or a config entry", "`" + expr.text + "`");
+    return found->second;
+  }
+  case Expr::Kind::If: {
+    Json condition = evaluate(table, expr.args[0], scope);
+    if (!condition.is_boolean())
+      table.fail(expr.args[0].place, "a condition", condition.dump());
+    return evaluate(table, expr.args[condition.get<bool>() ? 1 : 2], scope);
+  }
+  case Expr::Kind::Unary: {
+    if (expr.text == "-")
+      return -evaluateNumber(table, expr.args[0], scope);
+    Json operand = evaluate(table, expr.args[0], scope);
+    if (!operand.is_boolean())
+      table.fail(expr.args[0].place, "a condition", operand.dump());
+    return !operand.get<bool>();
+  }
+  case Expr::Kind::Binary: {
+    const std::string &op = expr.text;
+    if (op == "and" || op == "or") {
+      Json left = evaluate(table, expr.args[0], scope), right = evaluate(table, expr.args[1], scope);
+      if (!left.is_boolean() || !right.is_boolean())
+        table.fail(expr.place, "two conditions", left.dump() + " and " + right.dump());
+      return op == "and" ? left.get<bool>() && right.get<bool>() : left.get<bool>() || right.get<bool>();
+    }
+    if (op == "==" || op == "!=") {
+      Json left = evaluate(table, expr.args[0], scope), right = evaluate(table, expr.args[1], scope);
+      return (left == right) == (op == "==");
+    }
+    double a = evaluateNumber(table, expr.args[0], scope), b = evaluateNumber(table, expr.args[1], scope);
+    if ((op == "/" || op == "%") && b == 0)
+      table.fail(expr.args[1].place, "a divisor other than 0", "0");
+    switch (op[0]) {
+    case '+':
+      return a + b;
+    case '-':
+      return a - b;
+    case '*':
+      return a * b;
+    case '/':
+      return a / b;
+    case '%':
+      return a - b * std::floor(a / b);
+    case '<':
+      return op.size() > 1 ? a <= b : a < b;
+    default:
+      return op.size() > 1 ? a >= b : a > b;
+    }
+  }
+  case Expr::Kind::Call:
+    if (expr.text == "min" || expr.text == "max") {
+      double a = evaluateNumber(table, expr.args[0], scope), b = evaluateNumber(table, expr.args[1], scope);
+      return expr.text == "min" ? std::min(a, b) : std::max(a, b);
+    }
+    [[fallthrough]];
+  default:
+    table.fail(expr.place, "a constant", "a value of the model");
+  }
+}
+
+double evaluateNumber(const Table &table, const Expr &expr, const Scope &scope) {
+  Json value = evaluate(table, expr, scope);
+  if (!value.is_number())
+    table.fail(expr.place, "a number", value.dump());
+  return value.get<double>();
+}
+
+std::string interpolate(const Table &table, const std::string &text, Place place, const Scope &scope) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    size_t close = text[i] == '{' ? text.find('}', i) : std::string::npos;
+    if (close == std::string::npos) {
+      result += text[i];
+      continue;
+    }
+    Json value = evaluate(table, parseExpression(table, text.substr(i + 1, close - i - 1), place), scope);
+    if (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()))
+      value = int64_t(value.get<double>());
+    result += value.is_string() ? value.get<std::string>() : value.dump();
+    i = close;
+  }
+  return result;
+}
+
+} // namespace loopc::words
