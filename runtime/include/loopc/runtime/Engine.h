@@ -42,21 +42,21 @@ enum Fault : uint32_t {
 /// Values of a draw given by position instead of drawn: value of position p is values[(p - first) * elements ...].
 struct GivenDraw {
   uint32_t first = 0;
-  std::vector<float> values;
+  std::vector<float> values = {};
 };
 
 struct SequenceOptions {
   int32_t loops = -1;   ///< iterations; -1: the default of the model
   uint64_t seed = 0;    ///< key of the draws ...
   uint64_t request = 0; ///< ... with this number of the request and the position
-  std::map<std::string, float> knobs;
+  std::map<std::string, float> knobs = {};
   ExitMode exit = ExitMode::Default;
   int32_t minLoops = 0;   ///< iterations before an exit may act; 0: the model's
   int32_t checkEvery = 0; ///< then at every n-th iteration; 0: the model's
   /// Given exits: position p exits after exitAfter[p] iterations (1 .. loops); 0 or no entry: runs them all. If not
   /// empty, the model's own test is not used. Leave or Select says what an exit does.
-  std::vector<int32_t> exitAfter;
-  std::map<std::string, GivenDraw> draws;
+  std::vector<int32_t> exitAfter = {};
+  std::map<std::string, GivenDraw> draws = {};
   PrefillOrder order = PrefillOrder::Declared;
   uint32_t prefix = 0; ///< positions below are seen by all (prefix masks)
 };
@@ -71,7 +71,7 @@ struct FeedOptions {
   /// coda rows of their own (one plane per iteration, seen by later readouts of that iteration).
   bool everyIteration = false;
   /// Bank fields to copy out (see Observation), of the positions that have logits; All for LogitsFor::None.
-  std::vector<std::string> observe;
+  std::vector<std::string> observe = {};
 };
 
 /// Values of one bank field, f32, row-major; `shape` is the value of one lane.

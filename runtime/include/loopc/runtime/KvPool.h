@@ -1,7 +1,7 @@
 // Pages of K/V rows: reference counts, free list, budget.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
-#include "loopc/runtime/Error.h"
+#include "loopc/runtime/ModelInfo.h"
 #include "loopc/runtime/abi.h"
 #include <cstdint>
 #include <string>
@@ -27,17 +27,17 @@ private:
 
 /// Rows of one stage. A page is LOOPC_PAGE_ROWS rows; row id = page * LOOPC_PAGE_ROWS + index. The engine keeps
 /// index = position mod LOOPC_PAGE_ROWS, so 16 consecutive positions of one plane of one sequence lie in one page unless
-/// a fork or a rollback came between. A page is free if no row is referenced and nobody holds it.
+/// a fork or an early exit came between. A page is free if no row is referenced and nobody holds it.
 class KvPool {
 public:
   /// Reserves address space for the whole budget (it is not committed); the base never moves.
-  KvPool(std::string name, uint64_t pageBytes, KvBudget &budget, Poison poison);
+  KvPool(const PoolInfo &info, KvBudget &budget, Poison poison);
   ~KvPool();
   KvPool(const KvPool &) = delete;
   KvPool &operator=(const KvPool &) = delete;
 
   loopc_pool abi() const { return {base, pageBytes}; }
-  const std::string &name() const { return label; }
+  const PoolInfo &info() const { return layout; }
 
   /// A page with one hold, its rows unreferenced and filled. Throws Error if the budget has no room.
   int32_t takePage();
@@ -63,9 +63,9 @@ private:
     bool resident = false;
   };
   void release(int32_t page);
-  void fill(uint8_t *at, uint64_t bytes) const;
+  void fillRow(int32_t row);
 
-  std::string label;
+  PoolInfo layout;
   uint64_t pageBytes, maxPages, reserved;
   KvBudget &budget;
   Poison poison;

@@ -148,7 +148,7 @@ struct ModelInfo {
   uint64_t paramTables() const;
 
   /// Reads and checks metadata. `file` is for messages. Throws Error with the JSON path of the first key that is
-  /// missing, has the wrong type, or contradicts another (fields that overlap, sites beyond the page, ...).
+  /// missing, has the wrong type, or contradicts another (a field outside the slot, a site beyond the page, ...).
   static ModelInfo parse(std::string_view json, const std::string &file);
 };
 

@@ -1,0 +1,25 @@
+# The engine: artefacts, packed weights, K/V pages, worker team, lane scheduler.
+loopc_library(loopc_engine
+  INCLUDE
+    ${CMAKE_CURRENT_SOURCE_DIR}/include
+  SOURCES
+    src/ModelInfo.cpp
+    src/Policy.cpp
+    src/KvPool.cpp
+    src/Team.cpp
+    src/Artifact.cpp
+    src/CpuFeatures.cpp
+    src/Packing.cpp
+    src/CpuExecutor.cpp
+    src/RowTables.cpp
+    src/Laws.cpp
+    src/Engine.cpp
+    src/EngineCalls.cpp
+    src/EngineStep.cpp
+  LINK
+    loopc_runtime
+    PkgConfig::XXHASH
+    nlohmann_json::nlohmann_json
+    Threads::Threads
+    ${CMAKE_DL_LIBS}
+)

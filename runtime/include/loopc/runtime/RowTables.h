@@ -1,0 +1,79 @@
+// Which K/V rows a sequence has: row id of (pool, plane, position).
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include "loopc/runtime/KvPool.h"
+#include "loopc/runtime/Policy.h"
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace loopc::rt {
+
+/// The pools of an engine, in the order of ModelInfo::pools.
+using KvPools = std::vector<std::unique_ptr<KvPool>>;
+
+/// Tables of one sequence. Every entry counts as one reference of its row, aliases too. Rows are written only by the
+/// sequence that made them, before the position is final; a fork shares entries, so nothing is ever copied.
+class RowTables {
+public:
+  /// `policy` must outlive the tables.
+  RowTables(const ModelInfo &info, KvPools &pools, const Policy &policy);
+  ~RowTables() { truncate(0); }
+  RowTables(const RowTables &) = delete;
+  RowTables &operator=(const RowTables &) = delete;
+
+  /// Room for positions below `positions`.
+  void reserve(uint32_t positions);
+  uint32_t stride() const { return room; }
+  /// Row table of a pool as generated code wants it; nullptr if there is no such pool.
+  const int32_t *table(size_t pool) const { return pools.size() > pool ? planes[pool].data() : nullptr; }
+
+  /// Gives (pool of stage, position) a row to write in iteration `d` (0 for prelude and coda), unless it has one.
+  void open(Stage stage, int32_t d, uint32_t position);
+  /// The row, -1 if there is none.
+  int32_t row(Stage stage, uint32_t plane, uint32_t position) const;
+  /// True if only this position of this sequence refers to the row that iteration `d` writes.
+  bool exclusive(Stage stage, int32_t d, uint32_t position) const;
+
+  /// The token left after `done` iterations: planes that stand for its last row get it (Policy::holes).
+  void leave(uint32_t position, int32_t done);
+
+  /// Prepares the coda rows of a readout after iteration `d` (0-based): a row of its own for each position of `lanes`;
+  /// positions below `first` (final ones) that have none stand for their final coda row.
+  void openReadout(int32_t d, uint32_t first, std::span<const uint32_t> lanes);
+  /// The table of these rows, [stride].
+  const int32_t *readoutTable(int32_t d) const { return readout.empty() ? nullptr : readout[size_t(d)].data(); }
+  /// Readouts after iterations >= done see the row of iteration done - 1 of a token that left.
+  void leaveReadout(uint32_t position, int32_t done);
+
+  /// Drops positions >= `position`.
+  void truncate(uint32_t position);
+  /// Shares positions < `position` of another sequence of the same model and loop count.
+  void share(const RowTables &other, uint32_t position, bool faultShareOpen);
+
+  /// Adds the references of all entries to count[pool][row] and of page holds to holds[pool][page].
+  void count(std::vector<std::vector<uint32_t>> &rows, std::vector<std::vector<uint32_t>> &holds) const;
+
+private:
+  struct Plane {
+    std::vector<int32_t> pages; ///< open page of each block of LOOPC_PAGE_ROWS positions, -1: none
+  };
+  uint32_t planeCount(size_t pool) const;
+  int32_t takeRow(size_t pool, Plane &plane, uint32_t position);
+  int32_t takePage(size_t pool);
+  void set(size_t pool, int32_t &entry, int32_t row);
+
+  const ModelInfo &info;
+  KvPools &pools;
+  const Policy &policy;
+  int corePool, codaPool;
+  bool faultShare = false;
+  uint32_t room = 0;
+  std::vector<uint32_t> firstLogical;       ///< [physical plane] first iteration that writes it
+  std::vector<std::vector<int32_t>> planes; ///< [pool][plane * room + position]
+  std::vector<std::vector<Plane>> openPages;    ///< [pool][physical plane]
+  std::vector<std::vector<int32_t>> readout; ///< [iteration][position]: coda rows of readouts
+  std::vector<Plane> readoutOpen;            ///< [iteration]
+};
+
+} // namespace loopc::rt

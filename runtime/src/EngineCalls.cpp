@@ -1,0 +1,189 @@
+// Building stage calls and moving values in and out of the state bank.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "EngineImpl.h"
+#include <algorithm>
+#include <cstring>
+#include <tuple>
+
+namespace loopc::rt {
+
+void Engine::Impl::laws(Stage stage, std::span<const Member> lanes, int32_t rounds) {
+  arrays.lawLanes.clear();
+  arrays.lawSequences.clear();
+  std::vector<size_t> begins;
+  for (size_t i = 0; i < lanes.size();) {
+    Sequence &s = *lanes[i].sequence;
+    size_t end = i;
+    while (end < lanes.size() && lanes[end].sequence == &s)
+      ++end;
+    begins.push_back(arrays.lawLanes.size());
+    for (Lane &l : s.lanes) {
+      LawLane law;
+      law.position = l.position;
+      law.slot = l.slot;
+      law.chunk = l.chunk;
+      law.done = l.done;
+      law.prelude = l.prelude;
+      law.exited = l.exited;
+      law.codaFinal = l.codaFinal;
+      while (i < end && lanes[i].lane->position < l.position)
+        ++i;
+      law.inCall = i < end && lanes[i].lane == &l;
+      if (law.inCall && stage != Stage::Head)
+        for (int32_t d = l.done; d < l.done + rounds; ++d)
+          law.exclusive &= (options.faults & FaultForkShares) || s.tables.exclusive(stage, d, l.position);
+      arrays.lawLanes.push_back(law);
+    }
+    i = end;
+    arrays.lawSequences.push_back({s.id, &s.policy, s.order, s.pending(), {}});
+  }
+  begins.push_back(arrays.lawLanes.size());
+  for (size_t i = 0; i < arrays.lawSequences.size(); ++i)
+    arrays.lawSequences[i].lanes = std::span(arrays.lawLanes).subspan(begins[i], begins[i + 1] - begins[i]);
+  LawCall c;
+  c.stage = stage;
+  c.rounds = rounds;
+  c.capacity = c.slots = options.capacity;
+  checkLaws(info, c, arrays.lawSequences);
+}
+
+void Engine::Impl::call(Stage stage, std::span<const Member> lanes, int32_t rounds, uint32_t flags) {
+  Arrays &a = arrays;
+  size_t n = lanes.size();
+  for (std::vector<int32_t> *v : {&a.token, &a.position, &a.sequence, &a.slot, &a.limit, &a.iteration})
+    v->resize(n);
+  a.exited.resize(n);
+  a.records.clear();
+  for (size_t i = 0; i < n; ++i) {
+    const Member &m = lanes[i];
+    if (i == 0 || lanes[i - 1].sequence != m.sequence || lanes[i - 1].readout != m.readout) {
+      loopc_sequence record = {};
+      for (size_t p = 0; p < pools.size(); ++p)
+        record.rows[p] = m.sequence->tables.table(p);
+      if (m.readout >= 0 && info.poolOf(Stage::Coda) >= 0)
+        record.rows[info.poolOf(Stage::Coda)] = m.sequence->tables.readoutTable(m.readout);
+      record.stride = m.sequence->tables.stride();
+      record.prefix = m.sequence->options.prefix;
+      record.knobs = m.sequence->knobs.data();
+      a.records.push_back(record);
+    }
+    a.token[i] = m.lane->token;
+    a.position[i] = int32_t(m.lane->position);
+    a.sequence[i] = int32_t(a.records.size()) - 1;
+    a.slot[i] = int32_t(m.slot);
+    a.limit[i] = m.sequence->policy.loops;
+    a.iteration[i] = m.lane->done;
+    a.exited[i] = m.lane->fired;
+  }
+  loopc_call c = {};
+  c.size = sizeof(loopc_call);
+  c.abi = LOOPC_ABI_VERSION;
+  c.lanes = uint32_t(n);
+  c.rounds = uint32_t(rounds);
+  c.token = a.token.data();
+  c.position = a.position.data();
+  c.sequence = a.sequence.data();
+  c.slot = a.slot.data();
+  c.limit = a.limit.data();
+  c.iteration = a.iteration.data();
+  c.exited = a.exited.data();
+  c.records = a.records.data();
+  if (stage == Stage::Head) {
+    c.out = logits;
+    c.out_stride = logitsStride;
+  }
+  c.flags = flags;
+  executor.run(stage, c);
+  ++stats.calls[size_t(stage)];
+  stats.laneCalls[size_t(stage)] += n;
+  for (size_t p = 0; p < pools.size(); ++p)
+    stats.peakPages[p] = pools[p]->pagesPeak();
+}
+
+void Engine::Impl::head(std::span<const Member> lanes, const std::function<float *(const Member &)> &to) {
+  if (lanes.empty())
+    return;
+  call(Stage::Head, lanes, 1, 0);
+  for (size_t i = 0; i < lanes.size(); ++i)
+    std::memcpy(to(lanes[i]), reinterpret_cast<const uint8_t *>(logits) + i * logitsStride,
+                size_t(info.vocab) * sizeof(float));
+}
+
+void Engine::Impl::iterationReadouts(std::span<const Member> lanes) {
+  // Lanes of one sequence and one iteration share a table of coda rows; canonical order inside each.
+  std::vector<Member> copies;
+  for (const Member &m : lanes)
+    if (m.sequence->job->options.everyIteration) {
+      copies.push_back({m.sequence, m.lane, m.slot + options.capacity, m.lane->done - 1});
+      std::memcpy(slot(m.slot + options.capacity), slot(m.slot), info.bankRowBytes);
+    }
+  if (copies.empty())
+    return;
+  std::sort(copies.begin(), copies.end(), [](const Member &a, const Member &b) {
+    return std::tuple(a.sequence->id, a.readout, a.lane->position) <
+           std::tuple(b.sequence->id, b.readout, b.lane->position);
+  });
+  if (info.stage(Stage::Coda)) {
+    std::vector<uint32_t> positions;
+    for (size_t i = 0; i < copies.size(); ++i) {
+      positions.push_back(copies[i].lane->position);
+      if (i + 1 == copies.size() || copies[i + 1].sequence != copies[i].sequence ||
+          copies[i + 1].readout != copies[i].readout) {
+        copies[i].sequence->tables.openReadout(copies[i].readout, copies[i].sequence->final(), positions);
+        positions.clear();
+      }
+    }
+    call(Stage::Coda, copies, 1, 0);
+  }
+  std::erase_if(copies, [](const Member &m) {
+    return m.sequence->job->result.iterationLogits.empty() || m.sequence->job->rowOf(m.lane->position) < 0;
+  });
+  head(copies, [](const Member &m) {
+    FeedResult &r = m.sequence->job->result;
+    size_t row = size_t(m.sequence->job->rowOf(m.lane->position)) * r.loops + size_t(m.readout);
+    return r.iterationLogits.data() + row * r.vocab;
+  });
+}
+
+void Engine::Impl::writeDraws(const Sequence &s, const Lane &l) {
+  for (const DrawInfo &d : info.draws) {
+    const FieldInfo &f = *info.field(d.field);
+    std::span<float> to(reinterpret_cast<float *>(slot(l.slot) + f.offset), size_t(f.elements()));
+    auto given = s.options.draws.find(d.name);
+    if (given == s.options.draws.end())
+      keyedDraw({s.options.seed, nameHash(d.name), s.options.request, l.position, 0}, d.law, 0, to);
+    else
+      std::copy_n(given->second.values.begin() + ptrdiff_t(size_t(l.position - given->second.first) * to.size()),
+                  to.size(), to.begin());
+  }
+}
+
+void Engine::Impl::observe(const Sequence &s, const Lane &l, uint32_t at, Moment moment, Job &job) {
+  int64_t row = job.rowOf(l.position);
+  if (row < 0)
+    return;
+  for (auto &[name, out] : job.result.observed) {
+    const FieldInfo &f = *info.field(name);
+    size_t n = size_t(f.elements());
+    float *to = moment == Moment::Prelude ? out.prelude.data() + size_t(row) * n
+                : moment == Moment::Final
+                    ? out.final.data() + size_t(row) * n
+                    : out.iterations.data() + (size_t(row) * size_t(s.policy.loops) + size_t(l.done - 1)) * n;
+    const uint8_t *from = slot(at) + f.offset;
+    for (size_t i = 0; i < n; ++i) {
+      if (f.dtype == DType::BF16) {
+        uint16_t bits;
+        std::memcpy(&bits, from + i * 2, 2);
+        to[i] = bf16ToF32(bits);
+      } else if (f.dtype == DType::I32) {
+        int32_t v;
+        std::memcpy(&v, from + i * 4, 4);
+        to[i] = float(v);
+      } else {
+        std::memcpy(to + i, from + i * 4, 4);
+      }
+    }
+  }
+}
+
+} // namespace loopc::rt

@@ -1,0 +1,335 @@
+// One step of the lane scheduler: births, prelude, iterations, exits, readouts, retirement (runtime.md §4).
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "EngineImpl.h"
+#include <algorithm>
+#include <cstring>
+
+namespace loopc::rt {
+
+namespace {
+
+void eraseSequence(std::vector<Member> &lanes, const Sequence *s) {
+  std::erase_if(lanes, [&](const Member &m) { return m.sequence == s; });
+}
+
+} // namespace
+
+std::vector<Sequence *> Engine::Impl::active(Sequence *only) {
+  std::vector<Sequence *> set;
+  for (auto &[id, s] : sequences)
+    if ((!only || s.get() == only) && s->job && !s->finished())
+      set.push_back(s.get());
+  return set;
+}
+
+bool Engine::Impl::step(Sequence *only) {
+  std::vector<Sequence *> set = active(only);
+  try {
+    bool moved = births(set) > 0;
+    prelude(set);
+    moved |= iterate(set);
+    readouts(set);
+    return moved;
+  } catch (...) {
+    // A call that failed may have left any of its lanes half done.
+    for (Sequence *s : set)
+      if (!s->lanes.empty())
+        abandon(*s);
+    throw;
+  }
+}
+
+void Engine::Impl::birth(Sequence &s) {
+  Lane l;
+  l.position = s.born();
+  l.token = s.tokens[l.position];
+  l.slot = freeSlots.back();
+  l.chunk = s.chunk;
+  s.tables.open(Stage::Prelude, 0, l.position);
+  freeSlots.pop_back();
+  std::memset(slot(l.slot), options.poison == Poison::On ? 0xff : 0, info.bankRowBytes);
+  writeDraws(s, l);
+  s.lanes.push_back(l);
+}
+
+uint32_t Engine::Impl::births(std::span<Sequence *const> set) {
+  uint32_t born = 0;
+  bool waiting = false; // a chunk that does not fit yet: nobody may take the slots it waits for
+  auto tryBirths = [&](Sequence &s, uint32_t most) {
+    try {
+      for (uint32_t i = 0; i < most && s.pending() > 0 && !freeSlots.empty(); ++i, ++born)
+        birth(s);
+    } catch (const Error &) {
+      s.failure = std::current_exception(); // no room for its rows: the others go on
+      abandon(s);
+    }
+  };
+  // First every sequence gets a lane, then those that may have more.
+  for (Sequence *s : set) {
+    if (!s->lanes.empty() || waiting)
+      continue;
+    uint32_t most = 1;
+    if (s->order == Order::Chunk) {
+      most = s->job->options.chunk ? std::min(s->job->options.chunk, s->pending()) : s->pending();
+      waiting = most > freeSlots.size();
+      if (waiting)
+        continue;
+      ++s->chunk;
+    }
+    tryBirths(*s, most);
+  }
+  for (bool grew = !waiting; grew && !freeSlots.empty();) {
+    grew = false;
+    for (Sequence *s : set) {
+      if (!s->job || s->order != Order::Free || s->pending() == 0)
+        continue;
+      uint32_t limit = s->job->options.chunk ? s->job->options.chunk : options.capacity;
+      if (s->lanes.size() >= limit)
+        continue;
+      uint32_t before = born;
+      tryBirths(*s, set.size() == 1 ? limit - uint32_t(s->lanes.size()) : 1);
+      grew |= born > before;
+    }
+  }
+  return born;
+}
+
+void Engine::Impl::prelude(std::span<Sequence *const> set) {
+  std::vector<Member> lanes;
+  for (Sequence *s : set)
+    for (Lane &l : s->lanes)
+      if (!l.prelude)
+        lanes.push_back({s, &l, l.slot});
+  if (lanes.empty())
+    return;
+  laws(Stage::Prelude, lanes, 1);
+  call(Stage::Prelude, lanes, 1, 0);
+  for (const Member &m : lanes) {
+    m.lane->prelude = true;
+    observe(*m.sequence, *m.lane, m.slot, Moment::Prelude, *m.sequence->job);
+    if (m.sequence->policy.loops == 0)
+      m.lane->exited = true;
+  }
+}
+
+uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
+  const Lane *couple = nullptr;
+  uint32_t count = 0;
+  for (Sequence *s : set) {
+    int32_t least = INT32_MAX; // over older lanes: iterations they will have completed
+    bool skipAll = options.shuffle && s->order == Order::Chunk && random() % 3 == 0;
+    for (Lane &l : s->lanes) {
+      l.taken = false;
+      if (l.exited || !l.prelude)
+        continue;
+      int32_t need = s->order == Order::Chunk ? l.done + 1 : s->policy.need[size_t(l.done)];
+      bool ready = least == INT32_MAX || (need != Policy::finished && least >= need);
+      if (info.contract.couple == "call" && couple && couple->done != l.done)
+        ready = false;
+      if (options.shuffle && (skipAll || (s->order != Order::Chunk && random() % 3 == 0)))
+        ready = false;
+      if (ready) {
+        l.taken = true;
+        couple = &l;
+        ++count;
+      }
+      int32_t reaches = l.done + (l.taken ? 1 : 0);
+      least = options.faults & FaultParentOnly ? reaches : std::min(least, reaches);
+    }
+  }
+  return count;
+}
+
+int32_t Engine::Impl::roundsFor(std::span<const Member> lanes, bool &keep) {
+  int32_t rounds = INT32_MAX;
+  bool native = false, ignoring = false;
+  for (const Member &m : lanes) {
+    const Sequence &s = *m.sequence;
+    const Lane &l = *m.lane;
+    int32_t next = s.policy.loops - l.done;
+    if (int32_t given = s.exit == ExitMode::Off ? 0 : s.givenExit(l.position); given > l.done)
+      next = std::min(next, given - l.done);
+    if (s.job->options.everyIteration || !s.job->options.observe.empty())
+      next = 1;
+    if (s.modelExit(info) && l.depth == 0) {
+      // The program may let a lane go only if no other lane of the sequence has to see that it went.
+      bool alone = s.lanes.size() == 1 && s.exit == ExitMode::Leave && s.minLoops == 1 && s.checkEvery == 1;
+      if (alone)
+        native = true;
+      else
+        next = 1;
+    } else {
+      ignoring = true;
+    }
+    rounds = std::min(rounds, next);
+  }
+  if (native && ignoring && info.exit)
+    rounds = 1; // one flag for the whole call
+  if (options.shuffle)
+    rounds = 1 + int32_t(random() % uint64_t(rounds));
+  keep = rounds == 1 || !native;
+  // Causality at every inner round: lanes of the call advance together, others stay.
+  for (int32_t j = 1; j < rounds; ++j)
+    for (size_t i = 0; i < lanes.size(); ++i) {
+      const Sequence &s = *lanes[i].sequence;
+      if (i > 0 && lanes[i - 1].sequence == &s)
+        continue;
+      int32_t least = INT32_MAX;
+      for (const Lane &l : s.lanes) {
+        if (l.exited)
+          continue;
+        int32_t d = l.done + j;
+        if (l.taken && least != INT32_MAX) {
+          int32_t need = s.order == Order::Chunk ? d + 1 : s.policy.need[size_t(d)];
+          if (need == Policy::finished || least < need) {
+            keep = keep || j == 1;
+            return j;
+          }
+        }
+        least = std::min(least, l.taken ? d + 1 : l.done);
+      }
+    }
+  return rounds;
+}
+
+bool Engine::Impl::iterate(std::span<Sequence *const> set) {
+  if (!info.count)
+    return false;
+  uint32_t count = pick(set);
+  if (count == 0 && options.shuffle) {
+    options.shuffle = false; // every lane was left out by chance: take all
+    count = pick(set);
+    options.shuffle = true;
+  }
+  std::vector<Member> lanes;
+  for (Sequence *s : set)
+    for (Lane &l : s->lanes)
+      if (l.taken && !l.exited)
+        lanes.push_back({s, &l, l.slot});
+  if (lanes.empty())
+    return false;
+  bool keep = true;
+  int32_t rounds = roundsFor(lanes, keep);
+  for (size_t i = 0; i < lanes.size();) {
+    Sequence *s = lanes[i].sequence;
+    try {
+      for (int32_t d = lanes[i].lane->done; d < lanes[i].lane->done + rounds; ++d)
+        s->tables.open(Stage::Core, d, lanes[i].lane->position);
+      ++i;
+    } catch (const Error &) {
+      s->failure = std::current_exception();
+      eraseSequence(lanes, s);
+      abandon(*s);
+      i = 0; // rows that are open already stay
+    }
+  }
+  if (lanes.empty())
+    return true;
+  if (!(options.faults & (FaultNeedShared | FaultParentOnly)))
+    laws(Stage::Core, lanes, rounds);
+  call(Stage::Core, lanes, rounds, keep ? LOOPC_CALL_KEEP_RUNNING : 0);
+  stats.rounds += uint64_t(rounds);
+  for (size_t i = 0; i < lanes.size(); ++i)
+    afterCore(lanes[i], rounds, keep, arrays.iteration[i], arrays.exited[i] != 0);
+  iterationReadouts(lanes);
+  for (const Member &m : lanes)
+    if (m.lane->exited)
+      m.sequence->tables.leaveReadout(m.lane->position, m.lane->done);
+  return true;
+}
+
+void Engine::Impl::afterCore(const Member &m, int32_t rounds, bool keep, int32_t iteration, bool fired) {
+  Sequence &s = *m.sequence;
+  Lane &l = *m.lane;
+  int32_t most = l.done + rounds;
+  if (iteration > most || iteration <= l.done || (iteration < most && (keep || !fired)))
+    throw Error("", "request " + std::to_string(s.id) + ": stage core, position " + std::to_string(l.position),
+                std::to_string(most) + " iterations completed", std::to_string(iteration));
+  stats.laneIterations += uint64_t(iteration - l.done);
+  l.done = iteration;
+  bool act = false;
+  if (!s.modelExit(info))
+    fired = false;
+  else if (fired && l.depth == 0) {
+    act = l.done >= s.minLoops && (l.done - s.minLoops) % s.checkEvery == 0;
+    fired = act;
+  }
+  l.fired = fired;
+  if (s.exit != ExitMode::Off && s.givenExit(l.position) == l.done)
+    act = true;
+  if (s.job)
+    observe(s, l, l.slot, Moment::Iteration, *s.job);
+  if (act && l.depth == 0) {
+    l.depth = l.done;
+    if (s.exit == ExitMode::Leave || l.done == s.policy.loops)
+      return leave(s, l);
+    std::memcpy(slot(l.slot + 2 * options.capacity), slot(l.slot), info.bankRowBytes);
+    l.snapshot = true;
+  }
+  if (l.done == s.policy.loops) {
+    if (l.depth == 0)
+      l.depth = l.done;
+    leave(s, l);
+  }
+}
+
+void Engine::Impl::leave(Sequence &s, Lane &l) {
+  l.exited = true;
+  if (!(options.faults & FaultNoAlias))
+    s.tables.leave(l.position, l.done);
+}
+
+void Engine::Impl::readouts(std::span<Sequence *const> set) {
+  std::vector<Member> lanes;
+  for (Sequence *s : set) {
+    size_t before = lanes.size();
+    try {
+      for (Lane &l : s->lanes) {
+        if (!l.exited)
+          break; // coda steps are taken in position order
+        s->tables.open(Stage::Coda, 0, l.position);
+        lanes.push_back({s, &l, l.snapshot ? l.slot + 2 * options.capacity : l.slot});
+      }
+    } catch (const Error &) {
+      lanes.resize(before);
+      s->failure = std::current_exception();
+      abandon(*s);
+    }
+  }
+  if (lanes.empty())
+    return;
+  if (info.stage(Stage::Coda)) {
+    laws(Stage::Coda, lanes, 1);
+    call(Stage::Coda, lanes, 1, 0);
+  }
+  std::vector<Member> heads;
+  for (const Member &m : lanes) {
+    m.lane->codaFinal = true;
+    if (!m.sequence->job->result.logits.empty() && m.sequence->job->rowOf(m.lane->position) >= 0)
+      heads.push_back(m);
+  }
+  head(heads, [](const Member &m) {
+    FeedResult &r = m.sequence->job->result;
+    return r.logits.data() + size_t(m.sequence->job->rowOf(m.lane->position)) * r.vocab;
+  });
+  for (const Member &m : lanes)
+    observe(*m.sequence, *m.lane, m.slot, Moment::Final, *m.sequence->job);
+  for (size_t i = 0; i < lanes.size(); ++i)
+    if (i == 0 || lanes[i].sequence != lanes[i - 1].sequence)
+      retire(*lanes[i].sequence);
+}
+
+void Engine::Impl::retire(Sequence &s) {
+  size_t n = 0;
+  for (; n < s.lanes.size() && s.lanes[n].codaFinal; ++n) {
+    const Lane &l = s.lanes[n];
+    s.depths.push_back(l.depth);
+    s.job->result.depth.push_back(l.depth);
+    s.job->result.executed.push_back(l.done);
+    freeSlots.push_back(l.slot);
+    ++stats.tokens;
+  }
+  s.lanes.erase(s.lanes.begin(), s.lanes.begin() + ptrdiff_t(n));
+}
+
+} // namespace loopc::rt

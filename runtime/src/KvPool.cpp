@@ -1,0 +1,152 @@
+// Pages of K/V rows.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/runtime/KvPool.h"
+#include <algorithm>
+#include <cstring>
+#include <sys/mman.h>
+
+namespace loopc::rt {
+
+namespace {
+constexpr uint64_t hugePage = uint64_t(1) << 21;
+uint64_t roundUp(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+} // namespace
+
+KvPool::KvPool(const PoolInfo &info, KvBudget &budget, Poison poison)
+    : layout(info), pageBytes(info.pageBytes), budget(budget), poison(poison) {
+  // Row ids are i32, so that many pages at most.
+  maxPages = std::min<uint64_t>(budget.limitBytes() / pageBytes, uint64_t(INT32_MAX) / LOOPC_PAGE_ROWS);
+  if (maxPages == 0)
+    throw Error("", "K/V memory of stage " + std::string(stageName(info.stage)),
+                "room for a page of " + std::to_string(pageBytes) + " bytes",
+                "a budget of " + std::to_string(budget.limitBytes()) + " bytes");
+  reserved = roundUp(maxPages * pageBytes, hugePage) + hugePage;
+  void *at = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED)
+    throw Error("", "K/V memory of stage " + std::string(stageName(info.stage)),
+                "address space for " + std::to_string(reserved) + " bytes", "a refusal by the system");
+  base = static_cast<uint8_t *>(at);
+  madvise(at, reserved, MADV_DONTDUMP);
+  if (pageBytes >= hugePage / 8)
+    madvise(at, reserved, MADV_HUGEPAGE);
+}
+
+KvPool::~KvPool() {
+  for (Page &p : pages)
+    if (p.resident)
+      budget.used -= pageBytes;
+  munmap(base, reserved);
+}
+
+int32_t KvPool::takePage() {
+  int32_t page;
+  if (!freePages.empty()) {
+    page = freePages.back();
+    freePages.pop_back();
+  } else if (pages.size() < maxPages) {
+    page = int32_t(pages.size());
+    pages.emplace_back();
+    rows.resize(rows.size() + LOOPC_PAGE_ROWS, 0);
+  } else {
+    page = -1;
+  }
+  bool fits = page >= 0 && (pages[size_t(page)].resident || budget.used + pageBytes <= budget.limit);
+  if (!fits) {
+    if (page >= 0)
+      freePages.push_back(page);
+    throw Error("", "K/V memory of stage " + std::string(stageName(layout.stage)),
+                "at most " + std::to_string(budget.limit) + " bytes",
+                "a need for " + std::to_string(budget.used + pageBytes) +
+                    " bytes: close or shorten sequences, or give more K/V memory");
+  }
+  Page &p = pages[size_t(page)];
+  uint8_t *at = base + uint64_t(page) * pageBytes;
+  if (poison == Poison::On)
+    std::memset(at, 0xff, pageBytes);
+  else if (p.resident)
+    std::memset(at, 0, pageBytes); // fresh memory of the system is zero already
+  if (!p.resident) {
+    p.resident = true;
+    budget.used += pageBytes;
+  }
+  p.holds = 1;
+  peak = std::max(peak, ++inUse);
+  return page;
+}
+
+void KvPool::holdPage(int32_t page) { ++pages[size_t(page)].holds; }
+
+void KvPool::dropPage(int32_t page) {
+  Page &p = pages[size_t(page)];
+  if (p.holds == 0)
+    throw Error("", "K/V page " + std::to_string(page), "a hold to drop", "none");
+  if (--p.holds == 0 && p.live == 0)
+    release(page);
+}
+
+void KvPool::addRow(int32_t row) {
+  uint16_t &count = rows[size_t(row)];
+  if (count == UINT16_MAX)
+    throw Error("", "K/V row " + std::to_string(row), "at most 65535 references", "one more: too many forks");
+  if (count++ == 0)
+    ++pages[size_t(row) / LOOPC_PAGE_ROWS].live;
+}
+
+void KvPool::dropRow(int32_t row) {
+  uint16_t &count = rows[size_t(row)];
+  if (count == 0)
+    throw Error("", "K/V row " + std::to_string(row), "a reference to drop", "none");
+  if (--count > 0)
+    return;
+  int32_t page = row / int32_t(LOOPC_PAGE_ROWS);
+  Page &p = pages[size_t(page)];
+  --p.live;
+  if (p.holds == 0 && p.live == 0)
+    release(page);
+  else
+    fillRow(row); // the page lives on: keys behind the end of a block are multiplied by +0
+}
+
+void KvPool::release(int32_t page) {
+  if (poison == Poison::On)
+    std::memset(base + uint64_t(page) * pageBytes, 0xff, pageBytes);
+  freePages.push_back(page);
+  --inUse;
+}
+
+void KvPool::fillRow(int32_t row) {
+  uint8_t *page = base + uint64_t(row / int32_t(LOOPC_PAGE_ROWS)) * pageBytes;
+  uint64_t element = uint64_t(blockBytes(layout.dtype)), r = uint64_t(row) % LOOPC_PAGE_ROWS;
+  for (const SiteInfo &site : layout.sites) {
+    uint64_t bytes = uint64_t(site.dim) * element;
+    for (int64_t block = 0; block < site.layers * 2 * site.heads; ++block)
+      std::memset(page + site.offset * element + (uint64_t(block) * LOOPC_PAGE_ROWS + r) * bytes,
+                  poison == Poison::On ? 0xff : 0, bytes);
+  }
+}
+
+uint64_t KvPool::rowsInUse() const {
+  return uint64_t(std::count_if(rows.begin(), rows.end(), [](uint16_t n) { return n > 0; }));
+}
+
+uint64_t KvPool::trim() {
+  uint64_t bytes = 0;
+  for (int32_t page : freePages) {
+    Page &p = pages[size_t(page)];
+    if (!p.resident)
+      continue;
+    // Only whole system pages can go back; the rest of a page is cleared so that fresh means zero.
+    uint8_t *begin = base + uint64_t(page) * pageBytes, *end = begin + pageBytes;
+    std::memset(begin, 0, pageBytes);
+    auto *first = reinterpret_cast<uint8_t *>(roundUp(reinterpret_cast<uintptr_t>(begin), 4096));
+    auto *last = reinterpret_cast<uint8_t *>(reinterpret_cast<uintptr_t>(end) / 4096 * 4096);
+    if (first < last)
+      madvise(first, size_t(last - first), MADV_DONTNEED);
+    p.resident = false;
+    budget.used -= pageBytes;
+    bytes += pageBytes;
+  }
+  return bytes;
+}
+
+} // namespace loopc::rt

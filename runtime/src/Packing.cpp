@@ -1,0 +1,307 @@
+// Packing weights.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/runtime/Packing.h"
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <sys/mman.h>
+#include <thread>
+
+namespace loopc::rt {
+
+namespace {
+
+uint64_t roundUp(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+
+/// Gives rows of one source tensor as f32.
+struct RowReader {
+  std::string name;
+  int64_t cols = 0;
+  const TensorView *view = nullptr; ///< as [rows, cols]; nullptr: random
+  TensorView reshaped;
+  Law law;
+  uint64_t seed = 0;
+
+  void read(int64_t first, int64_t last, float *out) const {
+    if (view)
+      readF32(*view, first, last, out);
+    else
+      keyedDraw({seed, nameHash(name)}, law, uint64_t(first) * uint64_t(cols),
+                {out, size_t((last - first) * cols)});
+  }
+};
+
+/// Rows of one table: sources one below the other.
+struct Table {
+  const ParamInfo *param;
+  void *out;
+  struct Part {
+    int64_t first; ///< row of the table where it begins
+    const ParamSourceInfo *source;
+    RowReader reader;
+  };
+  std::vector<Part> parts;
+
+  /// Rows [first, last) of the table into out[(last - first) * cols].
+  void read(int64_t first, int64_t last, float *values) const {
+    for (const Part &part : parts) {
+      int64_t a = std::max(first, part.first), b = std::min(last, part.first + part.source->rows);
+      if (a >= b)
+        continue;
+      float *at = values + (a - first) * param->cols;
+      const std::vector<int64_t> &map = part.source->rowMap;
+      if (map.empty()) {
+        part.reader.read(a - part.first, b - part.first, at);
+      } else {
+        for (int64_t r = a; r < b; ++r, at += param->cols)
+          part.reader.read(map[size_t(r - part.first)], map[size_t(r - part.first)] + 1, at);
+      }
+      check(part, a, b, values + (a - first) * param->cols);
+    }
+  }
+
+  void check(const Part &part, int64_t first, int64_t last, const float *values) const {
+    // Beyond this, rounding to bf16 gives infinity (largest bf16 plus half a step).
+    const float limit = param->dtype == DType::BF16 ? 3.3961775e38f : HUGE_VALF;
+    for (int64_t i = 0; i < (last - first) * param->cols; ++i)
+      if (!(std::fabs(values[i]) < limit)) {
+        int64_t row = first + i / param->cols - part.first;
+        if (!part.source->rowMap.empty())
+          row = part.source->rowMap[size_t(row)];
+        throw Error(part.reader.view ? part.reader.view->file : "", "tensor " + part.reader.name,
+                    "values that are finite" + std::string(param->dtype == DType::BF16 ? " in bf16" : ""),
+                    std::to_string(values[i]) + " at row " + std::to_string(row) + ", column " +
+                        std::to_string(i % param->cols));
+      }
+  }
+};
+
+/// Rows a piece of work covers: panels stay whole, pieces are about a megabyte.
+int64_t pieceRows(const ParamInfo &p) {
+  int64_t rows = std::max<int64_t>(1, (int64_t(1) << 18) / p.cols);
+  return std::max<int64_t>(LOOPC_PANEL, rows / LOOPC_PANEL * LOOPC_PANEL);
+}
+
+template <typename T> T convert(float v) {
+  if constexpr (sizeof(T) == 2)
+    return f32ToBF16(v);
+  else
+    return v;
+}
+
+template <typename T> void store(const Table &table, int64_t first, int64_t last, const float *values) {
+  const ParamInfo &p = *table.param;
+  T *out = static_cast<T *>(table.out);
+  if (p.kind == PackKind::Rows) {
+    for (int64_t i = 0; i < (last - first) * p.cols; ++i)
+      out[first * p.cols + i] = convert<T>(values[i]);
+    return;
+  }
+  for (int64_t r0 = first; r0 < last; r0 += LOOPC_PANEL) {
+    T *panel = out + r0 * p.cols; // r0 is a multiple of 32
+    int64_t n = std::min<int64_t>(LOOPC_PANEL, last - r0);
+    const float *source = values + (r0 - first) * p.cols;
+    for (int64_t k = 0; k < p.cols; ++k)
+      for (int64_t j = 0; j < n; ++j)
+        panel[k * int64_t(LOOPC_PANEL) + j] = convert<T>(source[j * p.cols + k]);
+  }
+}
+
+/// Runs `work(piece)` for all pieces on `threads` threads; the first exception (of the lowest piece) is thrown.
+void parallelFor(uint64_t pieces, uint32_t threads, const std::function<void(uint64_t)> &work) {
+  std::atomic<uint64_t> next{0};
+  std::mutex mutex;
+  uint64_t failedAt = pieces;
+  std::exception_ptr failure;
+  auto body = [&] {
+    for (uint64_t i; (i = next.fetch_add(1)) < pieces;) {
+      try {
+        work(i);
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (i < failedAt)
+          failedAt = i, failure = std::current_exception();
+        next.store(pieces);
+      }
+    }
+  };
+  std::vector<std::thread> team;
+  for (uint32_t t = 1; t < threads && t < pieces; ++t)
+    team.emplace_back(body);
+  body();
+  for (std::thread &t : team)
+    t.join();
+  if (failure)
+    std::rethrow_exception(failure);
+}
+
+void fillTables(const std::vector<Table> &tables, uint32_t threads) {
+  struct Piece {
+    const Table *table;
+    int64_t first, last;
+  };
+  std::vector<Piece> pieces;
+  for (const Table &t : tables)
+    for (int64_t r = 0, step = pieceRows(*t.param); r < t.param->rows; r += step)
+      pieces.push_back({&t, r, std::min(t.param->rows, r + step)});
+  parallelFor(pieces.size(), threads, [&](uint64_t i) {
+    const Piece &p = pieces[i];
+    std::vector<float> values(size_t((p.last - p.first) * p.table->param->cols));
+    p.table->read(p.first, p.last, values.data());
+    if (p.table->param->dtype == DType::BF16)
+      store<uint16_t>(*p.table, p.first, p.last, values.data());
+    else
+      store<float>(*p.table, p.first, p.last, values.data());
+  });
+}
+
+/// The tensor as [rows, cols]: some split of its dimensions must give exactly these.
+void bindShape(RowReader &reader, const TensorView &view, const ParamSourceInfo &source) {
+  int64_t needRows =
+      source.rowMap.empty() ? source.rows : *std::max_element(source.rowMap.begin(), source.rowMap.end()) + 1;
+  int64_t rows = 1, total = view.elements();
+  for (size_t split = 0; split <= view.shape.size(); ++split) {
+    bool fits = source.rowMap.empty() ? rows == needRows : rows >= needRows;
+    if (fits && rows > 0 && total % rows == 0 && total / rows == reader.cols) {
+      reader.reshaped = view;
+      reader.reshaped.shape = {rows, reader.cols};
+      reader.view = &reader.reshaped;
+      return;
+    }
+    if (split < view.shape.size())
+      rows *= view.shape[split];
+  }
+  int64_t want[] = {needRows, reader.cols};
+  throw Error(view.file, "tensor " + view.name,
+              "shape " + shapeText(want) + (source.rowMap.empty() ? "" : " or more rows"), shapeText(view.shape));
+}
+
+Law defaultLaw(const ParamInfo &p, const std::string &name) {
+  if (p.init)
+    return *p.init;
+  Law law;
+  bool vector = p.rows == 1;
+  law.kind = Law::Normal;
+  law.mean = vector && name.find("bias") == std::string::npos ? 1 : 0;
+  law.std = vector ? 0.02 : 1 / std::sqrt(double(p.cols));
+  return law;
+}
+
+} // namespace
+
+uint64_t packedBytes(const ParamInfo &p) {
+  uint64_t rows = p.kind == PackKind::Panel ? roundUp(uint64_t(p.rows), LOOPC_PANEL) : uint64_t(p.rows);
+  return rows * uint64_t(p.cols) * uint64_t(blockBytes(p.dtype));
+}
+
+std::string sourceName(const ParamSourceInfo &source, uint64_t table) {
+  size_t at = source.name.find("{}");
+  if (at == std::string::npos)
+    return source.name;
+  int64_t index = source.indices[table];
+  return index < 0 ? std::string() : source.name.substr(0, at) + std::to_string(index) + source.name.substr(at + 2);
+}
+
+void PackedParams::allocate(const ModelInfo &info, bool hugePages) {
+  constexpr uint64_t huge = uint64_t(1) << 21;
+  std::vector<uint64_t> offsets(info.paramTables());
+  for (const ParamInfo &p : info.params)
+    for (uint64_t t = 0; t < p.count; ++t) {
+      offsets[p.index + t] = size;
+      size += roundUp(packedBytes(p), 64);
+    }
+  mapped = roundUp(size, huge) + huge;
+  void *at = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED)
+    throw Error("", "weights", "memory for " + std::to_string(mapped) + " bytes", "a refusal by the system");
+  base = at;
+  if (hugePages)
+    madvise(at, mapped, MADV_HUGEPAGE); // a refusal costs speed only
+  auto *first = reinterpret_cast<uint8_t *>(roundUp(reinterpret_cast<uintptr_t>(at), huge));
+  tables.resize(offsets.size());
+  for (size_t i = 0; i < offsets.size(); ++i)
+    tables[i] = first + offsets[i];
+}
+
+PackedParams::~PackedParams() {
+  if (base)
+    munmap(base, mapped);
+}
+
+namespace {
+
+/// Describes every table; `find` makes the reader of a source tensor.
+std::vector<Table> describe(const ModelInfo &info, const loopc_params &params,
+                            const std::function<void(RowReader &, const ParamInfo &, const ParamSourceInfo &)> &find) {
+  std::vector<Table> tables;
+  for (const ParamInfo &p : info.params)
+    for (uint64_t t = 0; t < p.count; ++t) {
+      Table table{&p, const_cast<void *>(params.data[p.index + t]), {}};
+      int64_t row = 0;
+      for (const ParamSourceInfo &source : p.sources) {
+        std::string name = sourceName(source, t);
+        if (!name.empty()) {
+          Table::Part part{row, &source, {}};
+          part.reader.name = name;
+          part.reader.cols = p.cols;
+          find(part.reader, p, source);
+          table.parts.push_back(std::move(part));
+        }
+        row += source.rows;
+      }
+      if (table.parts.empty())
+        continue; // absent: stays zero
+      if (table.parts.size() != p.sources.size())
+        throw Error("", "parameter " + p.name, "all or none of the sources of table " + std::to_string(t),
+                    std::to_string(table.parts.size()) + " of " + std::to_string(p.sources.size()));
+      tables.push_back(std::move(table));
+    }
+  // Vectors move when they grow; readers point into themselves.
+  for (Table &t : tables)
+    for (Table::Part &part : t.parts)
+      if (part.reader.view)
+        part.reader.view = &part.reader.reshaped;
+  return tables;
+}
+
+} // namespace
+
+std::shared_ptr<const PackedParams> PackedParams::pack(const ModelInfo &info, const TensorSource &source,
+                                                       const PackOptions &options) {
+  std::shared_ptr<PackedParams> packed(new PackedParams);
+  packed->allocate(info, options.hugePages);
+  std::set<std::string> used;
+  std::vector<Table> tables =
+      describe(info, packed->abi(), [&](RowReader &reader, const ParamInfo &, const ParamSourceInfo &from) {
+        const TensorView &view = source.get(reader.name);
+        used.insert(reader.name);
+        bindShape(reader, view, from);
+      });
+  for (const TensorView &view : source.tensors())
+    if (!used.count(view.name)) {
+      if (options.refuseUnused)
+        throw Error(view.file, "tensor " + view.name, "a parameter of the model that takes it", "none");
+      packed->unusedNames.push_back(view.name);
+    }
+  fillTables(tables, options.threads);
+  return packed;
+}
+
+std::shared_ptr<const PackedParams> PackedParams::random(const ModelInfo &info, uint64_t seed,
+                                                         const PackOptions &options) {
+  std::shared_ptr<PackedParams> packed(new PackedParams);
+  packed->allocate(info, options.hugePages);
+  fillTables(describe(info, packed->abi(),
+                      [&](RowReader &reader, const ParamInfo &p, const ParamSourceInfo &) {
+                        reader.law = defaultLaw(p, reader.name);
+                        reader.seed = seed;
+                      }),
+             options.threads);
+  return packed;
+}
+
+} // namespace loopc::rt

@@ -1,0 +1,232 @@
+// Row tables of one sequence.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/runtime/RowTables.h"
+#include <algorithm>
+
+namespace loopc::rt {
+
+RowTables::RowTables(const ModelInfo &info, KvPools &pools, const Policy &policy)
+    : info(info), pools(pools), policy(policy), corePool(info.poolOf(Stage::Core)), codaPool(info.poolOf(Stage::Coda)) {
+  firstLogical.assign(policy.physicalPlanes, 0);
+  for (int32_t d = policy.loops - 1; d >= 0; --d)
+    firstLogical[policy.physical[size_t(d)]] = uint32_t(d);
+  planes.resize(pools.size());
+  openPages.resize(pools.size());
+  for (size_t p = 0; p < pools.size(); ++p)
+    openPages[p].resize(int(p) == corePool ? std::max<size_t>(policy.physicalPlanes, 1) : 1);
+}
+
+uint32_t RowTables::planeCount(size_t pool) const { return int(pool) == corePool ? policy.logicalPlanes : 1; }
+
+void RowTables::reserve(uint32_t positions) {
+  if (positions <= room)
+    return;
+  uint32_t grown = std::max<uint32_t>(room, 64);
+  while (grown < positions)
+    grown *= 2;
+  for (size_t p = 0; p < pools.size(); ++p) {
+    std::vector<int32_t> wide(size_t(planeCount(p)) * grown, -1);
+    for (uint32_t plane = 0; plane < planeCount(p); ++plane)
+      std::copy_n(planes[p].begin() + ptrdiff_t(size_t(plane) * room), room,
+                  wide.begin() + ptrdiff_t(size_t(plane) * grown));
+    planes[p] = std::move(wide);
+  }
+  for (std::vector<int32_t> &r : readout)
+    r.resize(grown, -1);
+  room = grown;
+}
+
+int32_t RowTables::takePage(size_t pool) {
+  try {
+    return pools[pool]->takePage();
+  } catch (const Error &) {
+    uint64_t freed = 0;
+    for (auto &p : pools)
+      freed += p->trim();
+    if (freed == 0)
+      throw;
+  }
+  return pools[pool]->takePage();
+}
+
+int32_t RowTables::takeRow(size_t pool, Plane &plane, uint32_t position) {
+  size_t block = position / LOOPC_PAGE_ROWS;
+  if (plane.pages.size() <= block)
+    plane.pages.resize(block + 1, -1);
+  int32_t &page = plane.pages[block];
+  uint32_t index = position % LOOPC_PAGE_ROWS;
+  // A row of our page may still belong to a fork that was taken before a rollback of ours.
+  if (page >= 0 && pools[pool]->references(page * int32_t(LOOPC_PAGE_ROWS) + int32_t(index)) > 0 && !faultShare) {
+    pools[pool]->dropPage(page);
+    page = -1;
+  }
+  if (page < 0)
+    page = takePage(pool);
+  return page * int32_t(LOOPC_PAGE_ROWS) + int32_t(index);
+}
+
+void RowTables::set(size_t pool, int32_t &entry, int32_t row) {
+  if (row >= 0)
+    pools[pool]->addRow(row);
+  int32_t old = entry;
+  entry = row;
+  if (old >= 0)
+    pools[pool]->dropRow(old);
+}
+
+void RowTables::open(Stage stage, int32_t d, uint32_t position) {
+  int pool = info.poolOf(stage);
+  if (pool < 0)
+    return;
+  size_t p = size_t(pool);
+  if (pool != corePool) {
+    int32_t &entry = planes[p][position];
+    if (entry < 0)
+      set(p, entry, takeRow(p, openPages[p][0], position));
+    return;
+  }
+  int32_t &entry = planes[p][size_t(policy.logical(d)) * room + position];
+  if (entry >= 0)
+    return;
+  uint32_t physical = policy.physical[size_t(d)];
+  int32_t row = planes[p][size_t(policy.logical(int32_t(firstLogical[physical]))) * room + position];
+  set(p, entry, row >= 0 ? row : takeRow(p, openPages[p][physical], position));
+}
+
+int32_t RowTables::row(Stage stage, uint32_t plane, uint32_t position) const {
+  int pool = info.poolOf(stage);
+  if (pool < 0 || plane >= planeCount(size_t(pool)) || position >= room)
+    return -1;
+  return planes[size_t(pool)][size_t(plane) * room + position];
+}
+
+bool RowTables::exclusive(Stage stage, int32_t d, uint32_t position) const {
+  int pool = info.poolOf(stage);
+  if (pool < 0)
+    return true;
+  int32_t own = row(stage, pool == corePool ? policy.logical(d) : 0, position);
+  if (own < 0)
+    return false;
+  uint32_t uses = 0;
+  for (uint32_t plane = 0; plane < planeCount(size_t(pool)); ++plane)
+    uses += planes[size_t(pool)][size_t(plane) * room + position] == own;
+  return pools[size_t(pool)]->references(own) == uses;
+}
+
+void RowTables::leave(uint32_t position, int32_t done) {
+  if (corePool < 0 || done < 1 || policy.logicalPlanes == 1)
+    return;
+  size_t p = size_t(corePool);
+  auto at = [&](int32_t d) -> int32_t & { return planes[p][size_t(d) * room + position]; };
+  int32_t last = at(done - 1);
+  if (policy.holes == Holes::AlwaysLast) {
+    for (int32_t d = 0; d < policy.loops; ++d)
+      if (at(d) != last)
+        set(p, at(d), last);
+  } else if (policy.holes == Holes::LastExited) {
+    for (int32_t d = done; d < policy.loops; ++d) {
+      int32_t own = at(int32_t(firstLogical[policy.physical[size_t(d)]]));
+      set(p, at(d), own >= 0 ? own : last);
+    }
+  }
+}
+
+void RowTables::openReadout(int32_t d, uint32_t first, std::span<const uint32_t> lanes) {
+  if (codaPool < 0)
+    return;
+  size_t p = size_t(codaPool);
+  if (readout.empty()) {
+    readout.assign(size_t(policy.loops), std::vector<int32_t>(room, -1));
+    readoutOpen.resize(size_t(policy.loops));
+  }
+  std::vector<int32_t> &rows = readout[size_t(d)];
+  for (uint32_t position = 0; position < first; ++position)
+    if (rows[position] < 0)
+      set(p, rows[position], planes[p][position]);
+  for (uint32_t position : lanes)
+    if (rows[position] < 0)
+      set(p, rows[position], takeRow(p, readoutOpen[size_t(d)], position));
+}
+
+void RowTables::leaveReadout(uint32_t position, int32_t done) {
+  if (codaPool < 0 || readout.empty() || done < 1)
+    return;
+  int32_t last = readout[size_t(done) - 1][position];
+  for (int32_t d = done; d < policy.loops; ++d)
+    if (last >= 0 && readout[size_t(d)][position] < 0)
+      set(size_t(codaPool), readout[size_t(d)][position], last);
+}
+
+void RowTables::truncate(uint32_t position) {
+  size_t keep = (size_t(position) + LOOPC_PAGE_ROWS - 1) / LOOPC_PAGE_ROWS;
+  auto cut = [&](size_t pool, Plane &plane) {
+    for (size_t b = keep; b < plane.pages.size(); ++b)
+      if (plane.pages[b] >= 0)
+        pools[pool]->dropPage(plane.pages[b]);
+    plane.pages.resize(std::min(plane.pages.size(), keep));
+  };
+  for (size_t p = 0; p < planes.size(); ++p) {
+    for (Plane &plane : openPages[p])
+      cut(p, plane);
+    if (room > 0)
+      for (uint32_t plane = 0; plane < planeCount(p); ++plane)
+        for (uint32_t at = position; at < room; ++at)
+          if (int32_t &entry = planes[p][size_t(plane) * room + at]; entry >= 0)
+            set(p, entry, -1);
+  }
+  for (size_t d = 0; d < readout.size(); ++d) {
+    cut(size_t(codaPool), readoutOpen[d]);
+    for (uint32_t at = position; at < room; ++at)
+      if (readout[d][at] >= 0)
+        set(size_t(codaPool), readout[d][at], -1);
+  }
+}
+
+void RowTables::share(const RowTables &other, uint32_t position, bool faultShareOpen) {
+  reserve(other.room);
+  for (size_t p = 0; p < planes.size(); ++p)
+    for (uint32_t plane = 0; plane < planeCount(p); ++plane)
+      for (uint32_t at = 0; at < position; ++at)
+        set(p, planes[p][size_t(plane) * room + at], other.row(pools[p]->info().stage, plane, at));
+  if (!other.readout.empty()) {
+    readout.assign(other.readout.size(), std::vector<int32_t>(room, -1));
+    readoutOpen.resize(other.readout.size());
+    for (size_t d = 0; d < readout.size(); ++d)
+      for (uint32_t at = 0; at < position; ++at)
+        set(size_t(codaPool), readout[d][at], other.readout[d][at]);
+  }
+  if (faultShareOpen) {
+    faultShare = true;
+    openPages = other.openPages;
+    for (size_t p = 0; p < openPages.size(); ++p)
+      for (Plane &plane : openPages[p])
+        for (int32_t page : plane.pages)
+          if (page >= 0)
+            pools[p]->holdPage(page);
+  }
+}
+
+void RowTables::count(std::vector<std::vector<uint32_t>> &rows, std::vector<std::vector<uint32_t>> &holds) const {
+  auto add = [](std::vector<uint32_t> &to, int32_t index) {
+    if (index < 0)
+      return;
+    if (to.size() <= size_t(index))
+      to.resize(size_t(index) + 1);
+    ++to[size_t(index)];
+  };
+  for (size_t p = 0; p < planes.size(); ++p) {
+    for (int32_t row : planes[p])
+      add(rows[p], row);
+    for (const Plane &plane : openPages[p])
+      for (int32_t page : plane.pages)
+        add(holds[p], page);
+  }
+  for (size_t d = 0; d < readout.size(); ++d) {
+    for (int32_t row : readout[d])
+      add(rows[size_t(codaPool)], row);
+    for (int32_t page : readoutOpen[d].pages)
+      add(holds[size_t(codaPool)], page);
+  }
+}
+
+} // namespace loopc::rt
