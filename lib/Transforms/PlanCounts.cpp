@@ -40,7 +40,7 @@ struct PlanCountsPass : impl::LoopPlanCountsBase<PlanCountsPass> {
     std::string why = "as the spec says";
     if (loops > 0) {
       if (loops < min || loops > max)
-        return recur.emitOpError("expected a loop count in ") << min << ".." << max << ", but got " << int64_t(loops);
+        return emitPlanError(recur, PlanError::L0612) << "expected a loop count in " << min << ".." << max << ", but got " << int64_t(loops);
       chosen = loops;
       why = "as given for this run";
     }

@@ -40,8 +40,8 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     KVAttr spec = recur.getKvAttr();
     if (policy.empty() && holes.empty() && order.empty()) {
       if (!spec)
-        return recur.emitOpError("[L0601] a loop that attends needs a kv policy: expected one of depth_indexed, single, "
-                                 "last_exited, but got none"),
+        return emitPlanError(recur, PlanError::L0601) << "a loop that attends needs a kv policy: expected one of depth_indexed, single, "
+                                 "last_exited, but got none",
                failure();
       return spec;
     }
@@ -59,19 +59,19 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       } else if (auto known = symbolizeKVMap(policy)) {
         map = *known;
       } else {
-        return recur.emitOpError("[L0611] expected a kv policy depth_indexed, last_exited or single, but got ") << policy, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected a kv policy depth_indexed, last_exited or single, but got " << policy, failure();
       }
     }
     if (!holes.empty()) {
       auto known = symbolizeHoles(holes);
       if (!known)
-        return recur.emitOpError("[L0611] expected a rule for holes refuse or last_exited, but got ") << holes, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse or last_exited, but got " << holes, failure();
       rule = *known;
     }
     if (!order.empty()) {
       auto known = symbolizeCallOrder(order);
       if (!known)
-        return recur.emitOpError("[L0611] expected an order free, token or by_call, but got ") << order, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected an order free, token or by_call, but got " << order, failure();
       callOrder = *known;
     }
     auto given = KVAttr::get(&getContext(), map, parameter, rule, callOrder);
@@ -83,18 +83,18 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
   LogicalResult check(RecurOp recur, KVAttr kv) {
     bool shared = kv.getMap() != KVMap::depth_indexed;
     if (shared && kv.getOrder() == CallOrder::free)
-      return recur.emitOpError("[L0602] policy ")
+      return emitPlanError(recur, PlanError::L0602) << "policy "
              << describe(kv) << " writes one plane in several iterations, so the order of the prompt changes the result: expected order "
              << "token, pass or by_call, but got none";
     if (recur.getExit() && leaving && kv.getMap() == KVMap::depth_indexed && kv.getHoles() == Holes::refuse)
-      return recur.emitOpError("[L0603] exit leaves holes in planes deeper than the exit: expected a policy that defines them "
-                               "(last_exited, always_last, single), but got ")
+      return emitPlanError(recur, PlanError::L0603) << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
+                               "(last_exited, always_last, single), but got "
              << describe(kv);
     bool maps = kv.getMap() == KVMap::depth_indexed || kv.getMap() == KVMap::single;
     bool rules = kv.getHoles() == Holes::refuse || (kv.getHoles() == Holes::last_exited && !shared);
     if (!maps || !rules || kv.getOrder() == CallOrder::pass)
-      return recur.emitOpError("[L0611] expected one of depth_indexed; depth_indexed, holes last_exited; single, order token; single, "
-                               "order by_call, but got ")
+      return emitPlanError(recur, PlanError::L0611) << "expected one of depth_indexed; depth_indexed, holes last_exited; single, order token; single, "
+                               "order by_call, but got "
              << describe(kv);
     return success();
   }
@@ -127,7 +127,7 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     MLIRContext *context = &getContext();
     Type type = rows == "bf16" ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
     if (rows != "bf16" && rows != "f32") {
-      model.emitOpError("expected rows f32 or bf16, but got ") << rows;
+      emitPlanError(model, PlanError::L0613) << "expected rows f32 or bf16, but got " << rows;
       return signalPassFailure();
     }
     AffineExpr d = getAffineDimExpr(0, context);

@@ -73,7 +73,7 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
   void runOnOperation() override {
     ModelOp model = getOperation();
     if (dtype != "f32" && dtype != "bf16") {
-      model.emitOpError("expected dtype f32 or bf16, but got ") << dtype;
+      emitPlanError(model, PlanError::L0613) << "expected dtype f32 or bf16, but got " << dtype;
       return signalPassFailure();
     }
     Type type = dtype == "bf16" ? Type(BFloat16Type::get(&getContext())) : Type(Float32Type::get(&getContext()));

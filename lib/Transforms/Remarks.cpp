@@ -3,6 +3,7 @@
 #include "loopc/Transforms/Remarks.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Diagnostics.h"
 
 using namespace mlir;
 
@@ -46,6 +47,14 @@ void recordRemark(loop::ModelOp model, RemarkId id, std::string text) {
                                      b.getNamedAttr("name", b.getStringAttr(entry(id).name)),
                                      b.getNamedAttr("text", b.getStringAttr(text))}));
   model->setAttr(kAttribute, b.getArrayAttr(all));
+}
+
+InFlightDiagnostic emitPlanError(Operation *op, PlanError code) {
+  constexpr const char *codes[] = {
+#define LOOPC_PLAN_ERROR(CODE, TITLE) "[" #CODE "] ",
+#include "loopc/Transforms/PlanErrors.def"
+  };
+  return mlir::emitError(op->getLoc()) << codes[static_cast<size_t>(code)];
 }
 
 std::vector<Remark> readRemarks(loop::ModelOp model) {

@@ -44,3 +44,12 @@
 // MIDDLE: loop.schedule [#loop.edge<prelude -> core, running>, #loop.edge<prelude -> coda, finished>
 // MIDDLE: loop.stage @core
 // MIDDLE: loop.count_value @loops at %{{.*}} in !loop.lanes<lane.mid>
+
+// Without a loop the stack is the prelude, the readout the head.
+// RUN: loopc-opt %S/Inputs/plain.mlir --loop-lanes --loop-check=phase=lanes | FileCheck %s --check-prefix=PLAIN
+// PLAIN: loop.site @attn {{.*}} plan(<write (d0) -> (0), read (d0) -> (0), planes (d0) -> (1), rows f32>) stage @prelude
+// PLAIN: loop.bank @slot [#loop.field<prelude.0 : tensor<4xf32>>]
+// PLAIN: loop.schedule [#loop.edge<prelude -> head, always>]
+// PLAIN-NOT: @core
+// PLAIN: loop.stage @head
+// PLAIN: loop.norm

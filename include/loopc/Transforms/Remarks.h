@@ -18,6 +18,15 @@ enum class RemarkId {
 #include "loopc/Transforms/Remarks.def"
 };
 
+/// Refusals of plan passes.
+enum class PlanError {
+#define LOOPC_PLAN_ERROR(CODE, TITLE) CODE,
+#include "loopc/Transforms/PlanErrors.def"
+};
+
+/// An error at `op` whose text begins with the code in brackets: "[L0602] ".
+mlir::InFlightDiagnostic emitPlanError(mlir::Operation *op, PlanError code);
+
 /// One recorded remark. `text` has its arguments filled in.
 struct Remark {
   std::string name; ///< the identifier of Remarks.def

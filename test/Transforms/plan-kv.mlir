@@ -1,0 +1,52 @@
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv=rows=bf16 | FileCheck %s --check-prefix=FULL
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=token" --loop-plan-contract | FileCheck %s --check-prefix=SINGLE
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=by_call" --loop-plan-contract | FileCheck %s --check-prefix=BYCALL
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv=policy=last_exited --loop-plan-contract | FileCheck %s --check-prefix=EXITED
+// RUN: loopc-opt %S/Inputs/ouro.mlir --loop-plan-counts --loop-plan-kv=policy=depth_indexed | FileCheck %s --check-prefix=SELECT
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv=policy=single 2>&1 | FileCheck %s --check-prefix=L0602
+// RUN: not loopc-opt %S/Inputs/ouro.mlir --loop-plan-counts --loop-plan-kv="policy=depth_indexed leaving" 2>&1 | FileCheck %s --check-prefix=L0603
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=ring size=4 order=token" 2>&1 | FileCheck %s --check-prefix=RING
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=none" 2>&1 | FileCheck %s --check-prefix=WORD
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=free" 2>&1 | FileCheck %s --check-prefix=L0602
+// RUN: not loopc-opt %s --loop-plan-counts --loop-plan-kv 2>&1 | FileCheck %s --check-prefix=L0601
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="rows=f16" 2>&1 | FileCheck %s --check-prefix=ROWS
+
+// FULL: loop.site @prelude.attn {{.*}} plan(<write (d0) -> (0), read (d0) -> (0), planes (d0) -> (1), rows bf16>)
+// FULL: loop.site @core.attn {{.*}} plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows bf16>)
+// FULL: loop.site @coda.attn {{.*}} plan(<write (d0) -> (0), read (d0) -> (0), planes (d0) -> (1), rows bf16>)
+// FULL: a token keeps 32 bytes of keys and values for each iteration
+
+// SINGLE: contract(<lag none, group lane, order token, couple lane>)
+// SINGLE: loop.site @core.attn {{.*}} plan(<write (d0) -> (0), read (d0) -> (0), planes (d0) -> (1), rows f32>)
+// SINGLE: kv(<single order token>)
+// SINGLE: name = "PolicyReplaced", text = "@core: policy single, order token given for this run replaces the spec's depth_indexed"
+
+// BYCALL: contract(<lag none, group lane, order by_call, couple lane>)
+
+// EXITED: contract(<lag none, group lane, order free, couple lane>)
+// EXITED: kv(<depth_indexed holes last_exited>)
+
+// SELECT: name = "ExitSelects", text = "exit early selects the readout but all iterations run: depth_indexed has no rule for planes that an exit leaves out"
+
+// L0601: error: [L0601] a loop that attends needs a kv policy: expected one of depth_indexed, single, last_exited, but got none
+// L0602: error: [L0602] policy single writes one plane in several iterations, so the order of the prompt changes the result: expected order token, pass or by_call, but got none
+// L0603: error: [L0603] exit leaves holes in planes deeper than the exit: expected a policy that defines them (last_exited, always_last, single), but got depth_indexed
+// RING: error: [L0611] expected one of depth_indexed; depth_indexed, holes last_exited; single, order token; single, order by_call, but got ring(4), order token
+// WORD: error: [L0611] expected a kv policy depth_indexed, last_exited or single, but got none
+// ROWS: error: [L0613] expected rows f32 or bf16, but got f16
+
+loop.model @without phase(source) {
+  loop.count @loops default 2 range 1, 4
+  loop.site @attn kv heads 1 dim 4
+  loop.forward @main {
+    %one = arith.constant dense<1.0> : tensor<4xf32>
+    %y = loop.recur @r count @loops state(%one : tensor<4xf32>) {
+    ^bb0(%t: index, %h: tensor<4xf32>):
+      %q = loop.reshape %h : tensor<4xf32> -> tensor<1x4xf32>
+      %o = loop.attend %q, %q, %q at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
+      %z = loop.reshape %o : tensor<1x4xf32> -> tensor<4xf32>
+      loop.yield %z : tensor<4xf32>
+    } -> tensor<4xf32>
+    loop.return %y : tensor<4xf32>
+  }
+}
