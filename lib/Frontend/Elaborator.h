@@ -175,7 +175,7 @@ private:
   // SemaConfig.cpp
   void bindConfig();
   Val configValue(const std::string &name);
-  bool bindPublished(ConfigSlot &slot, const std::string &name);
+  bool bindPublished(ConfigSlot &slot);
   bool bindSet(ConfigSlot &slot, const std::string &name);
   bool convertPublished(const ConfigSlot &slot, const nlohmann::json &json, const std::string &what, SourceRange range,
                         Val &result);
@@ -362,6 +362,7 @@ private:
   // SemaTrain.cpp, SemaCheckpoint.cpp
   void elaborateTrain(const TrainStmt &stmt);
   bool selectorMatches(const std::string &selector, const ProgramWeight &weight, const std::string &name) const;
+  bool knownSegments(const std::string &selector, uint32_t end) const;
   void buildCheckpoints();
   void buildCheckpoint(const CheckpointStmt *stmt, CheckpointMap &map);
 

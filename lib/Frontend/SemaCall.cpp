@@ -388,11 +388,7 @@ Val Elaborator::callFunction(const FnStmt &fn, const CallExpr &call, const std::
     std::vector<Val> values = result.is(Kind::Tuple) ? result.elements : std::vector<Val>{result};
     std::vector<const TypeSyntax *> declared;
     for (const TypeSyntax &type : fn.results)
-      if (type.form == TypeSyntax::Form::Tuple)
-        for (const TypeSyntax &element : type.elements)
-          declared.push_back(&element);
-      else
-        declared.push_back(&type);
+      declared.push_back(&type);
     if (declared.size() != values.size()) {
       error(ErrorCode::L0205, fn.name.range,
             "`" + fn.name.text + "` declares " + std::to_string(declared.size()) + " results, but its body gives " +

@@ -697,7 +697,7 @@ const MatchArm *Elaborator::matchArm(const Val &subject, SourceRange range, cons
       Val value;
       if (const auto *name = as<NameExpr>(pattern); name && !slots.count(name->name) && name->name != "none") {
         if (subject.is(Kind::Word) && !isWord(name->name)) {
-          error(ErrorCode::L0208, name->range, "`" + name->name + "` is not a word of any entry of `config`");
+          error(ErrorCode::L0220, name->range, "`" + name->name + "` is not a word of any entry of `config`");
           return nullptr;
         }
         value = Val::ofWord(name->name);
@@ -716,7 +716,7 @@ const MatchArm *Elaborator::matchArm(const Val &subject, SourceRange range, cons
     failed = false;
     return otherwise;
   }
-  error(ErrorCode::L0208, range, "no arm of this `match` is for " + describe(subject))
+  error(ErrorCode::L0220, range, "no arm of this `match` is for " + describe(subject))
       .help("add an arm `" + describe(subject) + " { … }` or `else { … }`");
   return nullptr;
 }

@@ -76,7 +76,7 @@ std::string Elaborator::describe(const Val &value) const {
     snprintf(buffer, sizeof buffer, "%.17g", value.real);
     char brief[40];
     snprintf(brief, sizeof brief, "%g", value.real);
-    return std::stod(brief) == value.real ? brief : buffer;
+    return strtod(brief, nullptr) == value.real ? brief : buffer;
   }
   case Kind::Word:
     return value.text;

@@ -1,0 +1,566 @@
+// Recurrences: stacks, loops, exits, K/V policies, and the regions they make.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Elaborator.h"
+
+#include <algorithm>
+
+namespace loopc::frontend::sema {
+
+//===----------------------------------------------------------------------===//
+// Regions
+//===----------------------------------------------------------------------===//
+
+bool Elaborator::inRegion(Carried &carried, const std::function<void()> &body, SourceRange range, const char *what) {
+  std::vector<std::string> names;
+  std::map<std::string, Binding> scope;
+  for (const std::string &name : carried.names) {
+    Binding *binding = lookup(name);
+    if (!binding || binding->value.poison())
+      continue;
+    ValueId initial = materialise(binding->value, binding->range);
+    if (initial == kNone)
+      continue;
+    if (typeOf(initial).element == ElementType::Index)
+      initial = cast(initial, ElementType::F32, range);
+    ProgramType type = typeOf(initial);
+    if (binding->role != NameRole::State)
+      type.scope = ValueScope::Token;
+    const ValueId argument = newValue(type, name);
+    names.push_back(name);
+    carried.initial.push_back(initial);
+    carried.region.arguments.push_back(argument);
+    scope[name] = {Val::ofRuntime(argument), binding->role, binding->range};
+  }
+  carried.names = names;
+  environments.back().scopes.push_back(std::move(scope));
+  regions.push_back(&carried.region);
+  body();
+  bool ok = true;
+  for (size_t k = 0; k < carried.names.size(); ++k) {
+    Binding &binding = environments.back().scopes.back()[carried.names[k]];
+    const ProgramType declared = typeOf(carried.region.arguments[k + carried.region.arguments.size() - carried.names.size()]);
+    if (binding.value.poison()) {
+      ok = false;
+      continue;
+    }
+    ValueId value = materialise(binding.value, binding.range);
+    if (value == kNone) {
+      ok = false;
+      continue;
+    }
+    if (typeOf(value).element != declared.element &&
+        (typeOf(value).element == ElementType::Bool) == (declared.element == ElementType::Bool))
+      value = cast(value, declared.element, range);
+    if (!sameAxes(typeOf(value).axes, declared.axes)) {
+      error(ErrorCode::L0205, range,
+            "`" + carried.names[k] + "` is " + show(declared) + " before the body of this " + what + " and " + show(typeOf(value)) +
+                " after it")
+          .label("compiled once, so what it carries keeps one shape")
+          .also(binding.range, "declared here");
+      ok = false;
+      continue;
+    }
+    carried.region.yields.push_back(value);
+  }
+  regions.pop_back();
+  environments.back().scopes.pop_back();
+  if (!ok)
+    for (const std::string &name : carried.names)
+      if (Binding *binding = lookup(name))
+        binding->value = Val();
+  return ok;
+}
+
+void Elaborator::substitute(ProgramRegion &region, ValueId from, ValueId to) {
+  auto replace = [&](ValueId &value) {
+    if (value == from)
+      value = to;
+  };
+  for (ProgramOp &op : region.ops) {
+    for (ValueId &operand : op.operands)
+      replace(operand);
+    for (ProgramRegion &inner : op.regions)
+      substitute(inner, from, to);
+  }
+  for (ValueId &value : region.yields)
+    replace(value);
+  replace(region.exit);
+}
+
+bool Elaborator::usesSite(const ProgramRegion &region) {
+  return std::any_of(region.ops.begin(), region.ops.end(), [](const ProgramOp &op) {
+    return op.kind == OpKind::Attend || std::any_of(op.regions.begin(), op.regions.end(), usesSite);
+  });
+}
+
+/// Appends `op` with the carried values as states; names that the body leaves as they were are not states.
+void Elaborator::finishRegion(Carried &carried, ProgramOp &op, bool prune) {
+  ProgramRegion &region = carried.region;
+  const size_t lead = region.arguments.size() - carried.names.size();
+  std::vector<std::string> kept;
+  std::vector<ValueId> arguments(region.arguments.begin(), region.arguments.begin() + static_cast<std::ptrdiff_t>(lead)), yields;
+  for (size_t k = 0; k < carried.names.size(); ++k) {
+    const ValueId argument = region.arguments[lead + k];
+    if (prune && region.yields[k] == argument) {
+      substitute(region, argument, carried.initial[k]);
+      continue;
+    }
+    kept.push_back(carried.names[k]);
+    arguments.push_back(argument);
+    yields.push_back(region.yields[k]);
+    op.operands.push_back(carried.initial[k]);
+  }
+  region.arguments = arguments;
+  region.yields = yields;
+  for (size_t k = 0; k < kept.size(); ++k) {
+    ProgramType type = typeOf(arguments[lead + k]);
+    type.scope = std::max(type.scope, typeOf(yields[k]).scope);
+    op.results.push_back(newValue(type, kept[k]));
+  }
+  op.regions.push_back(std::move(region));
+  const std::vector<ValueId> results = op.results;
+  regions.back()->ops.push_back(std::move(op));
+  for (size_t k = 0; k < kept.size(); ++k)
+    if (Binding *binding = lookup(kept[k]))
+      binding->value = Val::ofRuntime(results[k]);
+  carried.names = kept;
+}
+
+//===----------------------------------------------------------------------===//
+// Stacks
+//===----------------------------------------------------------------------===//
+
+void Elaborator::elaborateStack(const StackStmt &stmt) {
+  Val low = Val::ofInt(0), high;
+  if (stmt.count)
+    high = evaluate(stmt.count.get());
+  else if (const auto *range = as<RangeExpr>(stmt.domain)) {
+    if (range->low)
+      low = evaluate(range->low.get());
+    if (range->high)
+      high = evaluate(range->high.get());
+    if (range->closed && high.is(Kind::Int))
+      high = foldBinary(Fn::Add, high, Val::ofInt(1), stmt.range);
+  }
+  if (low.poison() || high.poison())
+    return;
+  const SourceRange where = stmt.count ? stmt.count->range : stmt.domain->range;
+  if (!low.is(Kind::Int) || !high.is(Kind::Int)) {
+    const bool option = high.is(Kind::Option) || low.is(Kind::Option);
+    Diagnostic &diagnostic = error(ErrorCode::L0216, where, "expected a number of layers known when compiled, but got " +
+                                                                describe(low.is(Kind::Int) ? high : low));
+    if (option)
+      diagnostic.help("layers have weights of their own, so their number belongs into `config`; a count of a run is for `loop`");
+    return;
+  }
+  if (low.integer < 0 || high.integer < low.integer || high.integer > (1 << 20)) {
+    error(ErrorCode::L0216, where,
+          "expected a range of layers from 0 upwards, but got " + std::to_string(low.integer) + ".." + std::to_string(high.integer));
+    return;
+  }
+  if (lookup(stmt.index.text) || slots.count(stmt.index.text)) {
+    declare(stmt.index, {});
+    return;
+  }
+  if (stmt.unrolled)
+    defer("`unrolled`", stmt.range);
+  IndexVar variable;
+  variable.name = stmt.index.text;
+  variable.low = low.integer;
+  variable.high = high.integer;
+  variable.range = stmt.index.range;
+  ProgramType type;
+  type.element = ElementType::Index;
+  type.scope = ValueScope::Run;
+  variable.value = newValue(type, stmt.index.text);
+  // A stack without layers is the identity: nothing in it exists.
+  if (low.integer == high.integer)
+    return;
+  const uint32_t id = static_cast<uint32_t>(indexVars.size());
+  indexVars.push_back(variable);
+  auto node = std::make_shared<IndexNode>();
+  node->variable = id;
+  Val index = Val::make(Kind::Index);
+  index.index = node;
+  Carried carried;
+  carried.names = carriedNames(stmt.body);
+  carried.region.arguments.push_back(variable.value);
+  const bool ok = inRegion(
+      carried,
+      [&] {
+        environments.back().scopes.back()[stmt.index.text] = {index, NameRole::Index, stmt.index.range};
+        elaborateStatements(stmt.body.statements);
+      },
+      stmt.range, "stack");
+  indexVars[id].active = false;
+  if (!ok)
+    return;
+  ProgramStack stack;
+  stack.index = stmt.index.text;
+  stack.begin = low.integer;
+  stack.end = high.integer;
+  stack.loc = loc(stmt.range);
+  ProgramOp op;
+  op.kind = OpKind::Stack;
+  op.loc = stack.loc;
+  const uint32_t stackId = static_cast<uint32_t>(program.stacks.size());
+  op.ref = stackId;
+  program.stacks.push_back(stack);
+  finishRegion(carried, op, true);
+  program.stacks[stackId].states = carried.names;
+}
+
+//===----------------------------------------------------------------------===//
+// Loops
+//===----------------------------------------------------------------------===//
+
+std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
+  KvPolicy policy;
+  const LoopClause *kv = stmt.clause("kv");
+  policy.text = sourceText(kv->range);
+  policy.loc = loc(kv->range);
+  const auto *call = as<CallExpr>(kv->value);
+  const auto *word = as<NameExpr>(call ? call->callee.get() : kv->value.get());
+  static const std::map<std::string, KvMap> maps = {
+      {"depth_indexed", KvMap::DepthIndexed}, {"single", KvMap::Single},     {"ring", KvMap::Ring},
+      {"first_then_shared", KvMap::FirstThenShared}, {"stride", KvMap::Stride}, {"recompute", KvMap::Recompute}};
+  const std::string name = word ? word->name : "";
+  auto found = maps.find(name);
+  if (found != maps.end())
+    policy.map = found->second;
+  else if (policies.count(name))
+    policy.map = KvMap::Custom;
+  else if (name == "last_exited") {
+    policy.map = KvMap::DepthIndexed;
+    policy.holes = KvHoles::LastExited;
+  } else {
+    std::vector<std::string> known;
+    for (const auto &entry : maps)
+      known.push_back(entry.first);
+    Diagnostic &diagnostic = error(ErrorCode::L0411, kv->value->range, "expected where keys and values are kept, but got `" + sourceText(kv->value->range) + "`");
+    diagnostic.label("not a K/V map");
+    std::string close = nearest(name, known);
+    diagnostic.help(close.empty() ? "maps are depth_indexed, single, ring(k), first_then_shared(s), stride(s), recompute, or a `policy` of this spec"
+                                  : "did you mean `" + close + "`?");
+    return std::nullopt;
+  }
+  const bool sized = policy.map == KvMap::Ring || policy.map == KvMap::FirstThenShared || policy.map == KvMap::Stride;
+  if (sized) {
+    const Expr *size = call && !call->args.empty() ? call->args[0].value.get() : nullptr;
+    if (!size) {
+      error(ErrorCode::L0411, kv->value->range, "`" + name + "` needs a number: `" + name + "(2)`");
+      return std::nullopt;
+    }
+    std::optional<int64_t> value = compileTimeInt(size, "a number of planes");
+    if (!value)
+      return std::nullopt;
+    if (*value < 1) {
+      error(ErrorCode::L0411, size->range, "expected at least one plane, but got " + std::to_string(*value));
+      return std::nullopt;
+    }
+    policy.parameter = *value;
+    for (size_t k = 1; k < call->args.size(); ++k)
+      if (call->args[k].name.text == "unit")
+        if (const auto *unit = as<NameExpr>(call->args[k].value))
+          policy.unit = unit->name;
+  }
+  if (const LoopClause *holes = stmt.clause("holes")) {
+    static const std::map<std::string, KvHoles> table = {{"refuse", KvHoles::Refuse},      {"latest", KvHoles::Latest},
+                                                         {"always_last", KvHoles::AlwaysLast}, {"last_exited", KvHoles::LastExited},
+                                                         {"skip", KvHoles::Skip},          {"zero", KvHoles::Zero}};
+    const auto *rule = as<NameExpr>(holes->value);
+    auto at = table.find(rule ? rule->name : "");
+    if (at == table.end()) {
+      error(ErrorCode::L0413, holes->value->range,
+            "expected a rule for missing planes (refuse, latest, always_last, last_exited, skip, zero), but got `" +
+                sourceText(holes->value->range) + "`");
+      return std::nullopt;
+    }
+    policy.holes = at->second;
+  }
+  const bool shares = policy.map != KvMap::DepthIndexed && policy.map != KvMap::Recompute;
+  if (const LoopClause *order = stmt.clause("order")) {
+    static const std::map<std::string, KvOrder> table = {
+        {"token", KvOrder::Token}, {"pass", KvOrder::Pass}, {"by_call", KvOrder::ByCall}};
+    const auto *rule = as<NameExpr>(order->value);
+    auto at = table.find(rule ? rule->name : "");
+    if (at == table.end()) {
+      error(ErrorCode::L0414, order->value->range, "expected an order (token, pass, by_call), but got `" + sourceText(order->value->range) + "`");
+      return std::nullopt;
+    }
+    policy.order = at->second;
+    if (!shares && !stmt.clause("carry")) {
+      error(ErrorCode::L0416, order->range, "`order` says nothing here: no two iterations share a plane under `" + name + "`")
+          .also(kv->range, "the map")
+          .help("leave `order` out");
+      return std::nullopt;
+    }
+  } else if (shares) {
+    error(ErrorCode::L0415, kv->range,
+          "`" + sourceText(kv->value->range) + "` lets iterations share planes, so reading the prompt in parallel is not the same function as token by token")
+        .label("the order of tokens and iterations matters")
+        .help("say which is meant: `order token` (exact, slower) or `order by_call` (as published; depends on how the prompt is cut)");
+    return std::nullopt;
+  }
+  if (policy.map == KvMap::Recompute || policy.map == KvMap::Custom)
+    defer("`kv " + name + "`", kv->range);
+  return policy;
+}
+
+void Elaborator::elaborateLoop(const LoopStmt &stmt) {
+  ProgramLoop loop;
+  loop.index = stmt.index.text;
+  loop.label = stmt.index.text;
+  loop.loc = loc(stmt.range);
+  IndexVar variable;
+  variable.name = stmt.index.text;
+  variable.loop = true;
+  variable.range = stmt.index.range;
+  if (lookup(stmt.index.text) || slots.count(stmt.index.text)) {
+    declare(stmt.index, {});
+    return;
+  }
+  Val count;
+  SourceRange countRange = stmt.index.range;
+  if (stmt.count) {
+    count = evaluate(stmt.count.get());
+    countRange = stmt.count->range;
+  } else {
+    defer(stmt.list ? "a loop over a list" : "a loop over a range", stmt.range);
+    count = Val::ofInt(1);
+  }
+  if (count.poison())
+    return;
+  if (count.is(Kind::Option)) {
+    ProgramOption &option = program.options[count.ref];
+    if (option.kind != OptionKind::Int) {
+      error(ErrorCode::L0216, countRange, "expected a whole number of iterations, but got " + describe(count))
+          .also({option.loc.begin, option.loc.end}, "declared here");
+      return;
+    }
+    option.isCount = true;
+    loop.countOption = count.ref;
+    variable.high = option.max ? static_cast<int64_t>(*option.max) : -1;
+  } else if (count.is(Kind::Int)) {
+    if (count.integer < 0 || count.integer > (1 << 20)) {
+      error(ErrorCode::L0216, countRange, "expected a number of iterations from 0 upwards, but got " + std::to_string(count.integer));
+      return;
+    }
+    loop.fixedCount = count.integer;
+    variable.high = count.integer;
+  } else {
+    if (count.is(Kind::Runtime) || count.is(Kind::Index)) {
+      defer("a loop count that is computed", countRange);
+      variable.high = -1;
+      loop.fixedCount = 1;
+    } else {
+      error(ErrorCode::L0216, countRange, "expected a number of iterations, but got " + describe(count));
+      return;
+    }
+  }
+  if (stmt.clause("kv")) {
+    std::optional<KvPolicy> policy = kvPolicy(stmt);
+    if (!policy)
+      return;
+    loop.hasKv = true;
+    loop.kv = *policy;
+  } else if (stmt.clause("holes") || stmt.clause("order"))
+    for (const LoopClause &clause : stmt.clauses)
+      if (clause.word.text == "holes" || (clause.word.text == "order" && !stmt.clause("carry"))) {
+        error(ErrorCode::L0411, clause.range, "`" + clause.word.text + "` belongs to a K/V map, but this loop has no `kv`")
+            .help("write `kv depth_indexed, " + sourceText(clause.range) + "`");
+        return;
+      }
+  if (const LoopClause *by = stmt.clause("by"))
+    defer("`by` a solver", by->range);
+  if (const LoopClause *carry = stmt.clause("carry"))
+    defer("`carry` of a loop", carry->range);
+
+  ProgramType type;
+  type.element = ElementType::Index;
+  type.scope = ValueScope::Run;
+  variable.value = newValue(type, stmt.index.text);
+  const uint32_t id = static_cast<uint32_t>(indexVars.size());
+  indexVars.push_back(variable);
+  auto node = std::make_shared<IndexNode>();
+  node->variable = id;
+  Val index = Val::make(Kind::Index);
+  index.index = node;
+
+  Carried carried;
+  for (const std::string &name : carriedNames(stmt.body)) {
+    Binding *binding = lookup(name);
+    if (binding->role == NameRole::State || binding->role == NameRole::Parameter) {
+      carried.names.push_back(name);
+      continue;
+    }
+    error(ErrorCode::L0214, stmt.range, "this loop reassigns `" + name + "`, which is not a state")
+        .also(binding->range, "bound here")
+        .help("declare it: `state " + name + " = …`; what a loop carries from iteration to iteration is a state");
+    indexVars[id].active = false;
+    return;
+  }
+  const uint32_t loopId = static_cast<uint32_t>(program.loops.size());
+  program.loops.push_back(loop);
+  carried.region.arguments.push_back(variable.value);
+  LoopContext context;
+  context.loop = loopId;
+  context.indexVar = id;
+  context.regionDepth = regions.size() + 1;
+  context.continuation = continuations.size();
+  context.environmentDepth = environments.size();
+  context.firstValue = static_cast<ValueId>(program.values.size());
+  loops.push_back(context);
+  ValueId exit = kNone;
+  std::vector<ValueId> previousYields;
+  const bool ok = inRegion(
+      carried,
+      [&] {
+        environments.back().scopes.back()[stmt.index.text] = {index, NameRole::Index, stmt.index.range};
+        elaborateStatements(stmt.body.statements);
+        for (LoopContext::Previous &previous : loops.back().previous) {
+          Binding *binding = lookup(previous.name);
+          ValueId value = kNone;
+          if (!binding)
+            error(ErrorCode::L0201, previous.range, "`prev(" + previous.name + ")` needs a name that this loop's body binds");
+          else
+            value = materialise(binding->value, previous.range);
+          if (value != kNone && !sameAxes(typeOf(value).axes, typeOf(previous.argument).axes)) {
+            defer("`prev` with a start of another shape", previous.range);
+            value = previous.argument;
+          }
+          if (value != kNone && typeOf(value).element != typeOf(previous.argument).element)
+            value = cast(value, typeOf(previous.argument).element, previous.range);
+          previousYields.push_back(value);
+        }
+        for (ValueId test : loops.back().exits) {
+          if (exit == kNone) {
+            exit = test;
+            continue;
+          }
+          ProgramType flag = typeOf(exit);
+          flag.scope = std::max(flag.scope, typeOf(test).scope);
+          ProgramOp &op = emit(OpKind::Binary, flag, {exit, test}, stmt.range);
+          op.fn = Fn::Or;
+          exit = op.results[0];
+        }
+      },
+      stmt.range, "loop");
+  context = loops.back();
+  loops.pop_back();
+  indexVars[id].active = false;
+  if (context.assignedAfterExit)
+    defer("an exit before the end of the body", stmt.range);
+  if (!ok || std::find(previousYields.begin(), previousYields.end(), kNone) != previousYields.end())
+    return;
+  for (size_t k = 0; k < context.previous.size(); ++k) {
+    LoopContext::Previous &previous = context.previous[k];
+    const ProgramType type = typeOf(previous.argument);
+    ValueId start = materialise(previous.startValue, previous.range, &type);
+    if (start == kNone)
+      return;
+    carried.names.push_back("prev." + previous.name);
+    carried.initial.push_back(start);
+    carried.region.arguments.push_back(previous.argument);
+    carried.region.yields.push_back(previousYields[k]);
+  }
+  carried.region.exit = exit;
+  if (program.loops[loopId].hasKv && !usesSite(carried.region) && !program.loops[loopId].hasExit)
+    diags.warning(ErrorCode::L0412, stmt.clause("kv")->range, "nothing in this loop attends, so there are no keys and values to keep");
+  ProgramOp op;
+  op.kind = OpKind::Loop;
+  op.loc = loc(stmt.range);
+  op.ref = loopId;
+  finishRegion(carried, op, true);
+  program.loops[loopId].states = carried.names;
+}
+
+void Elaborator::elaborateExit(const ExitStmt &stmt) {
+  if (loops.empty()) {
+    error(ErrorCode::L0501, stmt.range, "`exit` stands outside a loop");
+    return;
+  }
+  LoopContext &context = loops.back();
+  if (regions.size() != context.regionDepth || environments.size() != context.environmentDepth) {
+    defer("`exit` inside a stack, a branch or a function", stmt.range);
+    return;
+  }
+  const uint32_t loopId = context.loop;
+  context.inExit = true;
+  // What is read ahead after the loop is visible, and assigned, in the condition only.
+  const std::vector<std::map<std::string, Binding>> scopes = environments.back().scopes;
+  environments.back().scopes.emplace_back();
+  Val condition = evaluate(stmt.condition.get());
+  environments.back().scopes = scopes;
+  loops.back().inExit = false;
+  if (condition.poison())
+    return;
+  ValueId test = materialise(condition, stmt.condition->range);
+  if (test == kNone)
+    return;
+  if (typeOf(test).element != ElementType::Bool || !typeOf(test).axes.empty()) {
+    error(ErrorCode::L0502, stmt.condition->range, "expected one flag after `exit when`, but got " + describe(condition))
+        .help("reduce it, for example with `all over axis { … }`");
+    return;
+  }
+  const ValueScope grain = scopeOf(stmt.scope, ValueScope::Token);
+  if (typeOf(test).scope > grain) {
+    error(ErrorCode::L0210, stmt.condition->range, "an exit per sequence or run needs a condition of that scope, but this is a value per token")
+        .help("reduce it: `all over sequence { … }`");
+    return;
+  }
+  ProgramLoop &loop = program.loops[loopId];
+  if (!stmt.name.empty())
+    defer("the named exit `" + stmt.name.text + "`", stmt.range);
+  if (grain != ValueScope::Token)
+    defer("an exit per sequence or run", stmt.range);
+  loop.hasExit = true;
+  loop.exitName = stmt.name.empty() ? "exit" : stmt.name.text;
+  loop.exitScope = grain;
+  loops.back().exits.push_back(test);
+}
+
+/// A condition reads a value that is computed after the loop: had the loop stopped now. The statements after the loop
+/// up to that value are evaluated here, with the states as they are.
+bool Elaborator::readAhead(const std::string &name, SourceRange range) {
+  LoopContext &context = loops.back();
+  if (context.continuation == 0 || context.continuation > continuations.size())
+    return false;
+  const Continuation continuation = continuations[context.continuation - 1];
+  size_t last = continuation.next;
+  bool found = false;
+  for (size_t k = continuation.next; k < continuation.statements->size() && !found; ++k) {
+    const Stmt *stmt = (*continuation.statements)[k].get();
+    auto binds = [&](const Stmt *s) {
+      if (const auto *bind = as<BindStmt>(s))
+        return std::any_of(bind->targets.begin(), bind->targets.end(), [&](const BindTarget &t) { return t.name.text == name; });
+      if (const auto *output = as<OutputStmt>(s))
+        return output->value && output->name.text == name;
+      return false;
+    };
+    if (binds(stmt)) {
+      found = true;
+      last = k;
+    }
+  }
+  if (!found)
+    return false;
+  program.loops[context.loop].exitReadsReadout = true;
+  ++instanceDepth; // the same weights are met again after the loop
+  const size_t savedIndexDepth = std::exchange(instanceIndexDepth, indexVars.size());
+  const size_t savedReadouts = readouts.size();
+  for (size_t k = continuation.next; k <= last; ++k) {
+    const StmtKind kind = (*continuation.statements)[k]->kind;
+    if (kind == StmtKind::Bind || kind == StmtKind::Stack || kind == StmtKind::If || kind == StmtKind::Match || kind == StmtKind::State ||
+        kind == StmtKind::Output)
+      elaborateStmt(*(*continuation.statements)[k]);
+  }
+  readouts.resize(savedReadouts);
+  instanceIndexDepth = savedIndexDepth;
+  --instanceDepth;
+  defer("an exit that reads a value computed after the loop", range);
+  return true;
+}
+
+} // namespace loopc::frontend::sema
