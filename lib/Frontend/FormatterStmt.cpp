@@ -276,7 +276,7 @@ Formatter::Doc Formatter::statement(const Stmt &node) {
       }
       parts.push_back(expr(s.values[i]));
     }
-    return layout.group(layout.nest(2, layout.concat(parts)));
+    return parts.size() == 3 ? layout.concat(parts) : layout.group(layout.nest(2, layout.concat(parts)));
   }
   case StmtKind::Draw: {
     const auto &s = cast<DrawStmt>(node);

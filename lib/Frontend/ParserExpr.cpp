@@ -135,6 +135,11 @@ ExprPtr Parser::parseRange() {
     if ((!is(TokenKind::Range) && !is(TokenKind::RangeClosed)) || atLineEnd())
       return low;
   }
+  return parseRangeFrom(std::move(low), begin);
+}
+
+/// At `..` or `..=`, behind the low end (null where it is open).
+ExprPtr Parser::parseRangeFrom(ExprPtr low, SourceRange begin) {
   auto node = startAt<RangeExpr>(begin);
   node->low = std::move(low);
   node->closed = is(TokenKind::RangeClosed);
@@ -257,7 +262,12 @@ std::vector<Argument> Parser::parseArguments(TokenKind close, SourceRange open) 
       advance();
       advance();
     }
-    arg.value = parseExpr();
+    bool openRange = is(TokenKind::Range) || is(TokenKind::RangeClosed);
+    arg.value = openRange ? parseRange() : parseExpr();
+    if (!failed && !openRange && (is(TokenKind::Range) || is(TokenKind::RangeClosed))) {
+      SourceRange begin = arg.value->range;
+      arg.value = parseRangeFrom(std::move(arg.value), begin);
+    }
     if (!failed && is(TokenKind::FatArrow)) {
       auto *in = const_cast<BinaryExpr *>(as<BinaryExpr>(arg.value));
       const NameExpr *variable = in && in->op == BinaryOp::In ? as<NameExpr>(in->lhs) : nullptr;
@@ -302,13 +312,13 @@ ExprPtr Parser::parseIndex(ExprPtr base) {
       }
       if (is(TokenKind::Colon)) {
         fail(ErrorCode::L0105, open.to(tok().range), "expected an iteration in the brackets, but got `:`")
-            .help("brackets read iterations; a part of an axis is `slice(x, 0, 32)`");
+            .help("brackets read iterations; a part of an axis is `slice(x, 0..32)`");
         break;
       }
       entry.value = parseRange();
       if (!failed && is(TokenKind::Colon)) {
         fail(ErrorCode::L0105, open.to(tok().range), "expected `]` or `,`, but got `:`")
-            .help("brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0, 32)`");
+            .help("brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0..32)`");
         break;
       }
       node->entries.push_back(std::move(entry));

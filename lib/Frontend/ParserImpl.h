@@ -184,6 +184,7 @@ private:
   ExprPtr parseAxis();
   /// An operand, a range or, after `in`, a set.
   ExprPtr parseRange();
+  ExprPtr parseRangeFrom(ExprPtr low, SourceRange begin);
   ExprPtr parseDomain();
   ExprPtr parseBracedValue();
   Label parseLabel();
