@@ -27,7 +27,7 @@ bool isTensorRearrangement(Operation *op) {
 
 LogicalResult checkLegal(ModelOp model) {
   Phase phase = model.getPhase();
-  WalkResult result = model.walk([&](Operation *op) {
+  WalkResult result = model.walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (op == model)
       return WalkResult::advance();
     if (auto known = dyn_cast<PhaseOpInterface>(op)) {

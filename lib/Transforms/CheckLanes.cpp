@@ -66,8 +66,10 @@ LogicalResult checkLinear(Value value) {
   for (Operation *user : value.getUsers()) {
     if (isa<LoadOp, KVAttendOp>(user))
       continue;
-    if (consumer)
-      return user->emitOpError("expected the only op that uses up ") << value.getType() << ", but it is used up twice";
+    if (consumer) {
+      bool later = user->getBlock() == consumer->getBlock() && user->isBeforeInBlock(consumer);
+      return (later ? consumer : user)->emitOpError("expected the only op that uses up ") << value.getType() << ", but it is used up twice";
+    }
     consumer = user;
   }
   for (Operation *user : value.getUsers()) {

@@ -1,0 +1,56 @@
+// Programs that LANES cannot say, with what is wanted instead.
+// RUN: loopc-opt %s -split-input-file --loop-to-lanes -verify-diagnostics
+
+loop.model @inner_count phase(source) {
+  loop.count @loops default 2 range 1, 4
+  loop.forward @main {
+    %e = arith.constant dense<1.0> : tensor<4xf32>
+    %y = loop.stack @s layers 2 state(%e : tensor<4xf32>) {
+    ^bb0(%l: index, %h: tensor<4xf32>):
+      // expected-error@+1 {{expected a fixed count for a loop inside another, but @loops is chosen at run time}}
+      %z = loop.recur @r count @loops state(%h : tensor<4xf32>) {
+      ^bb0(%t: index, %x: tensor<4xf32>):
+        loop.yield %x : tensor<4xf32>
+      } -> tensor<4xf32>
+      loop.yield %z : tensor<4xf32>
+    } -> tensor<4xf32>
+    loop.return %y : tensor<4xf32>
+  }
+}
+
+// -----
+
+loop.model @iteration_table phase(source) {
+  loop.count @loops default 2 range 1, 4
+  loop.weight @w : tensor<4xf32> tables [4]
+  loop.forward @main {
+    %e = arith.constant dense<1.0> : tensor<4xf32>
+    %y = loop.recur @r count @loops state(%e : tensor<4xf32>) {
+    ^bb0(%t: index, %h: tensor<4xf32>):
+      // expected-error@+1 {{expected indices that are the same for all tokens, but got one that depends on the iteration}}
+      %w = loop.param @w[%t] : tensor<4xf32>
+      %z = arith.addf %h, %w : tensor<4xf32>
+      loop.yield %z : tensor<4xf32>
+    } -> tensor<4xf32>
+    loop.return %y : tensor<4xf32>
+  }
+}
+
+// -----
+
+loop.model @attend_per_token phase(source) {
+  loop.site @attn kv heads 1 dim 4
+  loop.forward @main {
+    %p = loop.position : tensor<i32>
+    %zero = arith.constant dense<0> : tensor<i32>
+    %c = arith.cmpi sgt, %p, %zero : tensor<i32>
+    %q = arith.constant dense<1.0> : tensor<1x4xf32>
+    // expected-error@+1 {{expected a condition that is the same for all tokens around attention, but got one that differs by token}}
+    %o = loop.where %c : tensor<i1> state(%q : tensor<1x4xf32>) {
+    ^bb0(%x: tensor<1x4xf32>):
+      %a = loop.attend %x, %x, %x at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
+      loop.yield %a : tensor<1x4xf32>
+    } -> tensor<1x4xf32>
+    loop.return %o : tensor<1x4xf32>
+  }
+}
