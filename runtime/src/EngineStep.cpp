@@ -120,8 +120,11 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
     bool skipAll = options.shuffle && s->order == Order::Chunk && random() % 3 == 0;
     for (Lane &l : s->lanes) {
       l.taken = false;
-      if (l.exited || !l.prelude)
+      if (l.exited || !l.prelude) {
+        if (options.faults & FaultParentOnly)
+          least = INT32_MAX;
         continue;
+      }
       int32_t need = s->order == Order::Chunk ? l.done + 1 : s->policy.need[size_t(l.done)];
       bool ready = least == INT32_MAX || (need != Policy::finished && least >= need);
       if (info.contract.couple == "call" && couple && couple->done != l.done)

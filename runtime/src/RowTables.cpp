@@ -124,9 +124,12 @@ void RowTables::leave(uint32_t position, int32_t done) {
       if (at(d) != last)
         set(p, at(d), last);
   } else if (policy.holes == Holes::LastExited) {
+    // A call of several iterations opened rows that an early exit left unwritten: those go too.
     for (int32_t d = done; d < policy.loops; ++d) {
-      int32_t own = at(int32_t(firstLogical[policy.physical[size_t(d)]]));
-      set(p, at(d), own >= 0 ? own : last);
+      int32_t first = int32_t(firstLogical[policy.physical[size_t(d)]]);
+      int32_t row = first < done ? at(first) : last;
+      if (at(d) != row)
+        set(p, at(d), row);
     }
   }
 }

@@ -198,8 +198,8 @@ private:
 
   void differ(SequenceId id, const std::string &what, uint32_t position) {
     if (problem.empty())
-      problem = "policy " + shape.policy + ", sequence " + std::to_string(id) + ", position " +
-                std::to_string(position) + ": " + what + " differs";
+      problem = "policy " + shape.policy + ", sequence " + std::to_string(id) + " (" + live[id].story.describe() +
+                "), position " + std::to_string(position) + ": " + what + " differs";
   }
 
   void check(SequenceId id, const Client &c, const FeedResult &r) {
@@ -247,17 +247,17 @@ uint64_t rounds(uint64_t normal) {
 }
 
 TEST(EngineFuzz, FixedDepthAllPolicies) {
-  for (uint64_t seed = 1; seed <= rounds(300); ++seed)
+  for (uint64_t seed = 1; seed <= rounds(100); ++seed)
     ASSERT_EQ(Fuzz(seed, 0, allPolicies, false, false).run(60), "") << "seed " << seed;
 }
 
 TEST(EngineFuzz, ExitsAllPolicies) {
-  for (uint64_t seed = 1; seed <= rounds(400); ++seed)
+  for (uint64_t seed = 1; seed <= rounds(100); ++seed)
     ASSERT_EQ(Fuzz(seed, 0, allPolicies, true, false).run(60), "") << "seed " << seed;
 }
 
 TEST(EngineFuzz, ForkRollbackCloseFailure) {
-  for (uint64_t seed = 1; seed <= rounds(400); ++seed)
+  for (uint64_t seed = 1; seed <= rounds(100); ++seed)
     ASSERT_EQ(Fuzz(seed, 0, allPolicies, true, true).run(100), "") << "seed " << seed;
 }
 

@@ -15,7 +15,7 @@ ModelInfo metadata(const Shape &s) {
   std::string json = R"({"model":"fake","compiler":"test","hash":"0","target":{"triple":"x86_64-unknown-linux-gnu",
     "cpu":"generic","features":[],"vector_bits":128},"dtype":"f32","kv_dtype":"f32","vocab":7,"context":200,
     "config":{},"count":)";
-  json += s.loop ? "{\"name\":\"loops\",\"default\":3,\"min\":1,\"max\":" + std::to_string(s.maxLoops) + "}" : "null";
+  json += s.loop ? "{\"name\":\"loops\",\"default\":1,\"min\":1,\"max\":" + std::to_string(s.maxLoops) + "}" : "null";
   json += R"(,"knobs":[{"name":"threshold","default":0,"min":0,"max":100}],"exit":)";
   json += s.exit && s.loop ? R"({"name":"test","grain":"token","present":true})" : "null";
   json += R"(,"policy":{"name":")" + s.policy + "\"" + (s.holes.empty() ? "" : R"(,"holes":")" + s.holes + "\"") +
@@ -215,6 +215,16 @@ int version(const Shape &shape, int loops, int d, int last) {
     if (plane(shape.policy, loops, t) == plane(shape.policy, loops, d))
       return t;
   return last; // a plane the token never wrote stands for its last row
+}
+
+std::string Story::describe() const {
+  std::string text = "loops " + std::to_string(loops) + ", exit mode " + std::to_string(int(exit)) + ", threshold " +
+                     std::to_string(int(threshold)) + ", min " + std::to_string(options.minLoops) + ", every " +
+                     std::to_string(options.checkEvery) + ", given exits " + std::to_string(options.exitAfter.size()) +
+                     ", order " + std::to_string(int(order)) + ", chunks";
+  for (int c : chunk)
+    text += " " + std::to_string(c);
+  return text;
 }
 
 Answer decode(const Story &s) {

@@ -71,6 +71,7 @@ struct Story {
   std::vector<int32_t> tokens;
   std::vector<int> chunk;         ///< per position, order Chunk
   std::vector<bool> everyIteration; ///< per position
+  std::string describe() const;
 };
 
 struct Answer {
