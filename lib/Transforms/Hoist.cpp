@@ -62,13 +62,14 @@ struct HoistPass : impl::LoopHoistBase<HoistPass> {
     for (Operation &op : body.front())
       if (mayLeave(&op, body, invariant))
         invariant.insert(&op);
-    // Reading `value` in the body ends once the ops that leave have left.
+    // Reading `value` in the body ends once the ops that leave have left; being observed is no reading, so that the
+    // program does not depend on what is observed.
     auto replaced = [&](Value value, Operation *reader) {
       Operation *made = value.getDefiningOp();
       if (!made || isCheap(made) || parameters.contains(value) || (body.isAncestor(value.getParentRegion()) && !leaving.contains(made)))
         return false;
       return llvm::all_of(value.getUsers(), [&](Operation *user) {
-        return user == reader || leaving.contains(user) || !body.isAncestor(user->getParentRegion());
+        return user == reader || leaving.contains(user) || isa<TapOp>(user) || !body.isAncestor(user->getParentRegion());
       });
     };
     for (Operation *op : invariant) {

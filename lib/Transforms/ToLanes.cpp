@@ -41,8 +41,9 @@
 // arith on them) have no rows either.
 //
 // Upstream ops that may appear, with operands and results in one row space or without rows:
-//   arith: constant addf subf mulf divf negf maximumf minimumf remf cmpf select andi ori xori extf truncf sitofp fptosi
-//          addi subi muli cmpi (on tensors of i32 and i1), and index arithmetic: constant addi subi muli divsi remsi cmpi
+//   arith: constant, every element function on f32, bf16, f64 and i1 (addf … select, extf, truncf, sitofp, uitofp), on
+//          tensors of i32 (addi … divsi remsi minsi maxsi cmpi), and arithmetic of index and i1 scalars
+//   tensor.from_elements of one index-derived scalar, as the input of a loop.spread
 //   math:  every element function (exp log sqrt rsqrt absf floor ceil sin cos tanh erf powf fma …)
 #include "loopc/Dialect/Loop/Loop.h"
 #include "Program.h"
