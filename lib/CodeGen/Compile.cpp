@@ -66,7 +66,6 @@ public:
     Stopwatch timer(stats.formSeconds);
     PassManager passes(module.getContext());
     passes.addPass(createFormPhasesPass());
-    passes.addPass(createFusePass());
     passes.addPass(createPlanMemoryPass());
     passes.addPass(createPlaceSyncsPass());
     passes.addPass(createTaskCheckPass());
@@ -83,7 +82,7 @@ public:
     if (failed(lower.run(module)))
       return failure();
     SmallVector<StageMemory> memory;
-    for (auto function : module.getOps<func::FuncOp>()) {
+    for (auto function : module.getOps<LLVM::LLVMFuncOp>()) {
       StringRef name = function.getSymName();
       if (!name.consume_front("loopc_stage_"))
         continue;
@@ -100,9 +99,12 @@ public:
     PassManager passes(module.getContext());
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
+    passes.addPass(createLowerMathPass());
     passes.addPass(createSCFToControlFlowPass());
     passes.addPass(createConvertVectorToLLVMPass());
-    passes.addPass(createConvertToLLVMPass());
+    passes.addPass(createArithToLLVMConversionPass());
+    passes.addPass(createConvertMathToLLVMPass());
+    passes.addPass(createConvertControlFlowToLLVMPass());
     passes.addPass(createReconcileUnrealizedCastsPass());
     return passes.run(module);
   }

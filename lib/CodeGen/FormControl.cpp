@@ -212,7 +212,7 @@ struct FormPhasesPass : PassWrapper<FormPhasesPass, OperationPass<ModuleOp>> {
   void getDependentDialects(DialectRegistry &registry) const final { registry.insert<task::TaskDialect>(); }
 
   void runOnOperation() final {
-    for (auto model : llvm::make_early_inc_range(getOperation().getOps<loop::ModelOp>())) {
+    for (auto model : getOperation().getOps<loop::ModelOp>()) {
       if (model.getPhase() != loop::Phase::lanes) {
         model.emitOpError("expected phase(lanes), but got phase(") << loop::stringifyPhase(model.getPhase()) << ")";
         return signalPassFailure();
@@ -225,8 +225,6 @@ struct FormPhasesPass : PassWrapper<FormPhasesPass, OperationPass<ModuleOp>> {
       for (auto stage : model.getBody().front().getOps<loop::StageOp>())
         if (failed(PhaseFormer(*layout, b).formStage(stage)))
           return signalPassFailure();
-      for (auto stage : llvm::make_early_inc_range(model.getBody().front().getOps<loop::StageOp>()))
-        stage.erase();
     }
   }
 };

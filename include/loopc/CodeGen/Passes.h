@@ -25,6 +25,9 @@ struct CpuOptions {
 /// task-to-cpu: task.programs become functions of scf, arith, vector and llvm ops.
 std::unique_ptr<mlir::Pass> createTaskToCpuPass(CpuOptions options = {});
 
+/// cpu-lower-math: element functions (exp, tanh, erf, log1p, …) become polynomials; no library calls remain.
+std::unique_ptr<mlir::Pass> createLowerMathPass();
+
 /// Registers the passes above and the pipeline names with loopc-opt.
 void registerCodeGenPasses();
 

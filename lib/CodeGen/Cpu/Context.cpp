@@ -1,0 +1,153 @@
+// Addresses of rows, cuts over workers, element functions on vectors.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Context.h"
+#include "loopc/runtime/abi.h"
+#include "mlir/IR/AffineExprVisitor.h"
+#include "mlir/IR/AffineMap.h"
+#include <cstddef>
+
+using namespace mlir;
+using namespace loopc::codegen;
+
+const Root &PhaseContext::root(Value memoryValue) {
+  auto found = roots.find(memoryValue);
+  if (found != roots.end())
+    return found->second;
+  Root root;
+  auto type = cast<task::MemType>(memoryValue.getType());
+  root.element = type.getElement();
+  Operation *def = memoryValue.getDefiningOp();
+  if (auto buffer = dyn_cast<task::BufferOp>(def)) {
+    Value arena = field(memory, offsetof(loopc_memory, arena), e.ptrType());
+    Value capacity = field(memory, offsetof(loopc_memory, capacity), e.i64());
+    root.base = e.at(arena, e.mul(capacity, static_cast<int64_t>(buffer.getOffset().value_or(0))));
+    root.rowBytes = e.c((task::getRowBytes(type) + 63) / 64 * 64);
+  } else if (auto bank = dyn_cast<task::FieldOp>(def)) {
+    root.base = e.at(field(memory, offsetof(loopc_memory, bank), e.ptrType()), static_cast<int64_t>(bank.getOffset()));
+    root.rowBytes = field(memory, offsetof(loopc_memory, bank_row_bytes), e.i64());
+    root.column = field(call, offsetof(loopc_call, slot), e.ptrType());
+  } else if (auto param = dyn_cast<task::ParamOp>(def)) {
+    Value entry = e.c(param.getEntry());
+    for (auto [value, stride] : llvm::zip(param.getIndex(), param.getStrides()))
+      entry = e.add(entry, e.mul(index(value), stride));
+    root.base = e.load(e.ptrType(), e.at(field(params, offsetof(loopc_params, data), e.ptrType()), e.mul(entry, 8)));
+  } else if (auto column = dyn_cast<task::ColumnOp>(def)) {
+    size_t offset = 0;
+    switch (column.getColumn()) {
+    case loop::Column::token: offset = offsetof(loopc_call, token); break;
+    case loop::Column::position: offset = offsetof(loopc_call, position); break;
+    case loop::Column::iteration: offset = offsetof(loopc_call, iteration); break;
+    case loop::Column::limit: offset = offsetof(loopc_call, limit); break;
+    }
+    root.base = field(call, offset, e.ptrType());
+    root.rowBytes = e.c(4);
+  } else if (auto knob = dyn_cast<task::KnobOp>(def)) {
+    root.base = field(call, offsetof(loopc_call, records), e.ptrType());
+    root.rowBytes = e.c(sizeof(loopc_sequence));
+    root.column = field(call, offsetof(loopc_call, sequence), e.ptrType());
+    root.knob = true;
+    root.offset = 4 * static_cast<int64_t>(knob.getNumber());
+  } else if (isa<task::OutOp>(def)) {
+    root.base = field(call, offsetof(loopc_call, out), e.ptrType());
+    root.rowBytes = field(call, offsetof(loopc_call, out_stride), e.i64());
+  } else {
+    root.base = constantData(cast<DenseElementsAttr>(cast<task::ConstantOp>(def).getValue()));
+  }
+  return roots.insert({memoryValue, root}).first->second;
+}
+
+Value PhaseContext::row(Value memoryValue, Value row) {
+  const Root &root = this->root(memoryValue);
+  if (!root.rowBytes)
+    return root.base;
+  if (root.column)
+    row = e.widen(e.load(e.i32(), e.at(root.column, e.mul(row, 4))));
+  Value address = e.at(root.base, e.mul(row, root.rowBytes));
+  if (root.knob)
+    address = e.at(field(address, offsetof(loopc_sequence, knobs), e.ptrType()), root.offset);
+  return address;
+}
+
+Value PhaseContext::column(size_t offsetInCall, Value row) {
+  return e.widen(e.load(e.i32(), e.at(field(call, offsetInCall, e.ptrType()), e.mul(row, 4))));
+}
+
+std::pair<Value, Value> PhaseContext::cut(Value n) {
+  Value begin = e.div(e.mul(n, worker), workers);
+  Value end = e.div(e.mul(n, e.add(worker, 1)), workers);
+  return {begin, end};
+}
+
+Value PhaseContext::constantData(DenseElementsAttr value) {
+  OpBuilder::InsertionGuard guard(e.b);
+  std::string name;
+  for (int i = 0;; ++i) {
+    name = ("data_" + Twine(i)).str();
+    if (!module.lookupSymbol(name))
+      break;
+  }
+  auto type = LLVM::LLVMArrayType::get(value.getElementType(), value.getNumElements());
+  auto flat = value.isSplat() ? value.resizeSplat(RankedTensorType::get({value.getNumElements()}, value.getElementType()))
+                              : value.reshape(RankedTensorType::get({value.getNumElements()}, value.getElementType()));
+  {
+    OpBuilder::InsertionGuard inner(e.b);
+    e.b.setInsertionPointToStart(module.getBody());
+    LLVM::GlobalOp::create(e.b, e.loc, type, true, LLVM::Linkage::Internal, name, flat, 64);
+  }
+  return LLVM::AddressOfOp::create(e.b, e.loc, e.ptrType(), name);
+}
+
+static Value emitAffineExpr(Emit &e, AffineExpr expr, Value dim) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return e.c(constant.getValue());
+  if (isa<AffineDimExpr, AffineSymbolExpr>(expr))
+    return dim;
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  Value l = emitAffineExpr(e, binary.getLHS(), dim), r = emitAffineExpr(e, binary.getRHS(), dim);
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return e.add(l, r);
+  case AffineExprKind::Mul:
+    return e.mul(l, r);
+  case AffineExprKind::Mod:
+    return arith::RemUIOp::create(e.b, e.loc, l, r);
+  case AffineExprKind::FloorDiv:
+    return e.div(l, r);
+  default: // CeilDiv of values that are not negative
+    return e.div(e.add(l, e.sub(r, e.c(1))), r);
+  }
+}
+
+Value loopc::codegen::emitAffine(Emit &e, AffineMap map, Value dim) { return emitAffineExpr(e, map.getResult(0), dim); }
+
+SmallVector<Value> loopc::codegen::emitElements(Emit &e, Block &block, ArrayRef<Value> arguments, int64_t n) {
+  IRMapping mapping;
+  for (auto [argument, value] : llvm::zip(block.getArguments(), arguments))
+    mapping.map(argument, value);
+  for (Operation &op : block.without_terminator()) {
+    Type element = op.getResult(0).getType();
+    auto type = e.vec(n, element);
+    if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+      mapping.map(constant.getResult(), arith::ConstantOp::create(e.b, op.getLoc(), DenseElementsAttr::get(type, constant.getValue())).getResult());
+      continue;
+    }
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands())
+      operands.push_back(mapping.lookup(operand));
+    if (isa<arith::ExtFOp>(op) && op.getOperand(0).getType().isBF16()) {
+      mapping.map(op.getResult(0), e.extendBF16(operands[0]));
+      continue;
+    }
+    if (isa<arith::TruncFOp>(op) && element.isBF16()) {
+      mapping.map(op.getResult(0), e.roundBF16(operands[0]));
+      continue;
+    }
+    OperationState state(op.getLoc(), op.getName(), operands, {type}, op.getAttrs());
+    state.propertiesAttr = op.getPropertiesAsAttribute();
+    mapping.map(op.getResult(0), e.b.create(state)->getResult(0));
+  }
+  SmallVector<Value> results;
+  for (Value value : block.getTerminator()->getOperands())
+    results.push_back(mapping.lookup(value));
+  return results;
+}

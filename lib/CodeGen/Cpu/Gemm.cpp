@@ -1,0 +1,220 @@
+// Linears: rows times packed panels in the order "chain", then the epilogue.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A panel is [k][32]. Each output is one fused multiply-add chain over ascending k from +0, whatever the number of rows
+// and however many columns are worked on at once, so a row's bits do not depend on the rows beside it. Accumulators of
+// m rows and c column registers stay in registers: m * c <= 12 of 16, or <= 24 of 32 (AVX-512).
+#include "Context.h"
+
+using namespace mlir;
+using namespace loopc::codegen;
+
+namespace {
+struct KernelEmitter {
+  Emit &e;
+  Type element;
+  Value x, ldx, k, w, out, ldo; // w: of the first panel, out: of the first column
+
+  int64_t width() const { return element.isBF16() ? 2 : 4; }
+
+  // One register of weights at a byte address.
+  Value weights(Value address) { return e.loadF32(element, e.lanes(), address); }
+
+  // m rows, column registers [first, first + columns) of `panels` adjacent panels.
+  void block(int64_t m, int64_t panels, int64_t first, int64_t columns, Value xRows, Value wPanel, Value outTile, bool prefetch) {
+    int64_t lanes = e.lanes(), all = panels * columns;
+    Value panelBytes = e.mul(k, 32 * width());
+    SmallVector<Value> rows, streams;
+    for (int64_t i = 0; i < m; ++i)
+      rows.push_back(i ? e.at(xRows, e.mul(ldx, i)) : xRows);
+    for (int64_t p = 0; p < panels; ++p)
+      streams.push_back(p ? e.at(wPanel, e.mul(panelBytes, p)) : wPanel);
+    SmallVector<Value> sums(m * all, e.splatF32(0.0, lanes));
+
+    auto step = [&](Value at, ArrayRef<Value> before) {
+      SmallVector<Value> after(before);
+      SmallVector<Value> factors;
+      Value xBytes = e.mul(at, 4), wBytes = e.mul(at, 32 * width());
+      for (int64_t i = 0; i < m; ++i)
+        factors.push_back(e.splat(e.load(e.f32(), e.at(rows[i], xBytes)), lanes));
+      for (int64_t p = 0; p < panels; ++p) {
+        Value line = e.at(streams[p], wBytes);
+        if (prefetch)
+          for (int64_t ahead = 0; ahead < 32 * width(); ahead += 64)
+            LLVM::Prefetch::create(e.b, e.loc, e.at(line, 2048 + ahead), 0, 3, 1);
+        for (int64_t c = 0; c < columns; ++c) {
+          Value b = weights(e.at(line, (first + c) * lanes * width()));
+          for (int64_t i = 0; i < m; ++i) {
+            Value &sum = after[i * all + p * columns + c];
+            sum = e.fma(factors[i], b, sum);
+          }
+        }
+      }
+      return after;
+    };
+    constexpr int64_t unroll = 4;
+    Value whole = e.mul(e.div(k, unroll), unroll);
+    sums = e.loop(e.c(0), whole, e.c(unroll), sums, [&](Value at, ValueRange carried) {
+      SmallVector<Value> values(carried);
+      for (int64_t u = 0; u < unroll; ++u)
+        values = step(e.add(at, u), values);
+      return values;
+    });
+    sums = e.loop(whole, k, e.c(1), sums, [&](Value at, ValueRange carried) { return step(at, SmallVector<Value>(carried)); });
+    for (int64_t i = 0; i < m; ++i) {
+      Value tile = i ? e.at(outTile, e.mul(ldo, i)) : outTile;
+      for (int64_t p = 0; p < panels; ++p)
+        for (int64_t c = 0; c < columns; ++c)
+          e.store(sums[i * all + p * columns + c], e.at(tile, (p * 32 + (first + c) * lanes) * 4));
+    }
+  }
+};
+} // namespace
+
+LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, Type element) {
+  std::string name = element.isBF16() ? "gemm_bf16" : "gemm_f32";
+  if (auto known = ctx.module.lookupSymbol<LLVM::LLVMFuncOp>(name))
+    return known;
+  Emit e = ctx.e;
+  e.b.setInsertionPointToStart(ctx.module.getBody());
+  Type p = e.ptrType(), i = e.i64();
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.b.getContext()), {p, i, i, p, i, i, p, i});
+  auto func = LLVM::LLVMFuncOp::create(e.b, e.loc, name, type, LLVM::Linkage::Internal);
+  func.setNoInline(true);
+  Block *entry = func.addEntryBlock(e.b);
+  e.b.setInsertionPointToStart(entry);
+  auto arg = [&](int n) -> Value { return entry->getArgument(n); };
+  Value x = arg(0), ldx = arg(1), rows = arg(2), w = arg(3), panels = arg(4), k = arg(5), out = arg(6), ldo = arg(7);
+  KernelEmitter kernel{e, element, x, ldx, k, w, out, ldo};
+  int64_t columns = 32 / e.lanes(); // registers of a panel
+  int64_t budget = e.vectorBits >= 512 ? 24 : 12;
+  int64_t most = std::max<int64_t>(1, std::min<int64_t>(12, budget / std::min<int64_t>(columns, 2)));
+  Value panelBytes = e.mul(k, 32 * kernel.width());
+  auto panelAt = [&](Value n) { return e.at(w, e.mul(n, panelBytes)); };
+  auto tileAt = [&](Value n) { return e.at(out, e.mul(n, 128)); };
+
+  // One row: several panels at once, for as many streams from memory.
+  int64_t together = std::max<int64_t>(1, 8 / columns);
+  e.when(
+      e.cmp(arith::CmpIPredicate::eq, rows, e.c(1)),
+      [&] {
+        Value grouped = e.mul(e.div(panels, together), together);
+        e.loop(e.c(0), grouped, e.c(together), [&](Value n) { kernel.block(1, together, 0, columns, x, panelAt(n), tileAt(n), true); });
+        if (together > 1)
+          e.loop(grouped, panels, e.c(1), [&](Value n) { kernel.block(1, 1, 0, columns, x, panelAt(n), tileAt(n), true); });
+      },
+      [&] {
+        e.loop(e.c(0), panels, e.c(1), [&](Value n) {
+          e.loop(e.c(0), rows, e.c(most), [&](Value row) {
+            Value m = e.min(e.c(most), e.sub(rows, row));
+            Value xRows = e.at(x, e.mul(row, ldx)), tile = e.at(tileAt(n), e.mul(row, ldo));
+            std::function<void(int64_t)> choose = [&](int64_t count) {
+              auto emit = [&] {
+                int64_t part = std::max<int64_t>(1, std::min(columns, budget / count));
+                while (columns % part)
+                  --part;
+                for (int64_t first = 0; first < columns; first += part)
+                  kernel.block(count, 1, first, part, xRows, panelAt(n), tile, count <= 2);
+              };
+              if (count == 1)
+                return emit();
+              e.when(e.cmp(arith::CmpIPredicate::eq, m, e.c(count)), emit, [&] { choose(count - 1); });
+            };
+            choose(most);
+          });
+        });
+      });
+  LLVM::ReturnOp::create(e.b, e.loc, ValueRange());
+  return func;
+}
+
+void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &scratch) {
+  Emit &e = ctx.e;
+  int64_t n = op.getShape()[0], k = op.getK(), groups = op.getGroups();
+  auto panelType = cast<task::MemType>(op.getIns()[1].getType());
+  Type element = panelType.getElement();
+  LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, element);
+  for (Value memory : op.getIns())
+    ctx.root(memory);
+  for (Value memory : op.getOuts())
+    ctx.root(memory);
+  auto viewOf = [&](unsigned i) { return cast<task::ViewAttr>(op.getViews()[i]); };
+
+  int64_t panels = (n + 31) / 32, panelBytes = k * 32 * task::getByteWidth(element);
+  int64_t ldx = (k * 4 + 63) / 64 * 64 + 64, ldt = gemmPanels * 128; // one line more: rows do not share cache sets
+  int64_t tileBytes = gemmRows * ldt;
+  Value xs = e.at(ctx.scratch, scratch.reserve(gemmRows * ldx));
+  Value tiles = e.at(ctx.scratch, scratch.reserve(groups * tileBytes));
+  Value weights = ctx.row(op.getIns()[1], e.c(0));
+  Value input = op.getIns()[0];
+  Type inputElement = cast<task::MemType>(input.getType()).getElement();
+  int64_t inputWidth = task::getByteWidth(inputElement);
+  auto [begin, end] = ctx.cut(e.c(panels));
+
+  // The columns of panel `panel` (index `local` in the tile) of one row.
+  auto epilogue = [&](Value row, Value tileRow, Value panel, Value local) {
+    SmallVector<Value> addresses;
+    SmallVector<std::pair<Type, int64_t>> kinds; // element, stride
+    for (unsigned i = 2; i < op.getIns().size() + op.getOuts().size(); ++i) {
+      Value memory = i < op.getIns().size() ? op.getIns()[i] : op.getOuts()[i - op.getIns().size()];
+      Type type = cast<task::MemType>(memory.getType()).getElement();
+      int64_t stride = viewOf(i).getStrides()[0], bytes = task::getByteWidth(type);
+      Value address = e.at(ctx.row(memory, row), viewOf(i).getOffset() * bytes);
+      if (stride)
+        address = e.at(address, e.mul(panel, 32 * bytes));
+      addresses.push_back(address);
+      kinds.push_back({type, stride});
+    }
+    Value tile = e.at(tileRow, e.mul(local, 128));
+    size_t others = op.getIns().size() - 2;
+    auto columns = [&](int64_t count) {
+      e.pieces(count, 2 * e.lanes(), [&](Value i, int64_t width) {
+        SmallVector<Value> arguments;
+        Value bytes = e.mul(i, 4);
+        for (int64_t g = 0; g < groups; ++g)
+          arguments.push_back(e.load(e.vecF32(width), e.at(e.at(tile, g * tileBytes), bytes)));
+        for (size_t j = 0; j < others; ++j) {
+          auto [type, stride] = kinds[j];
+          if (stride)
+            arguments.push_back(e.loadVector(type, width, e.at(addresses[j], e.mul(i, task::getByteWidth(type)))));
+          else
+            arguments.push_back(e.splat(e.extract(e.loadVector(type, 1, addresses[j]), 0), width));
+        }
+        SmallVector<Value> results = emitElements(e, op.getBody().front(), arguments, width);
+        for (size_t j = 0; j < results.size(); ++j) {
+          Type type = kinds[others + j].first;
+          e.storeVector(type, results[j], e.at(addresses[others + j], e.mul(i, task::getByteWidth(type))));
+        }
+      });
+    };
+    if (n % 32 == 0)
+      return columns(32);
+    e.when(
+        e.cmp(arith::CmpIPredicate::eq, panel, e.c(panels - 1)), [&] { columns(n % 32); }, [&] { columns(32); });
+  };
+
+  e.when(e.cmp(arith::CmpIPredicate::slt, begin, end), [&, begin = begin, end = end] {
+    e.loop(e.c(0), ctx.count, e.c(gemmRows), [&](Value first) {
+      Value rows = e.min(e.c(gemmRows), e.sub(ctx.count, first));
+      e.loop(e.c(0), rows, e.c(1), [&](Value i) {
+        Value from = e.at(ctx.row(input, ctx.listed(e.add(first, i))), viewOf(0).getOffset() * inputWidth);
+        Value to = e.at(xs, e.mul(i, ldx));
+        e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
+          e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
+        });
+      });
+      e.loop(begin, end, e.c(gemmPanels), [&](Value panel) {
+        Value count = e.min(e.c(gemmPanels), e.sub(end, panel));
+        for (int64_t g = 0; g < groups; ++g) {
+          Value w = e.at(e.at(weights, g * panels * panelBytes), e.mul(panel, panelBytes));
+          LLVM::CallOp::create(e.b, e.loc, kernel,
+                               ValueRange{xs, e.c(ldx), rows, w, count, e.c(k), e.at(tiles, g * tileBytes), e.c(ldt)});
+        }
+        e.loop(e.c(0), rows, e.c(1), [&](Value i) {
+          Value row = ctx.listed(e.add(first, i));
+          e.loop(e.c(0), count, e.c(1), [&](Value local) { epilogue(row, e.at(tiles, e.mul(i, ldt)), e.add(panel, local), local); });
+        });
+      });
+    });
+  });
+}

@@ -1,0 +1,286 @@
+// task-to-cpu: a task.program becomes one function of the C interface, each of its phases a function of its own.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The program function is a plain control flow graph (a poisoned team leaves it at any sync); phases are straight code
+// with scf loops inside. Layers and rounds stay loops: the size of the code does not depend on them.
+#include "Context.h"
+#include "loopc/CodeGen/Passes.h"
+#include "loopc/runtime/abi.h"
+#include <cstddef>
+
+using namespace mlir;
+using namespace loopc::codegen;
+
+namespace {
+
+class ProgramEmitter {
+public:
+  ProgramEmitter(ModuleOp module, task::ProgramOp program, unsigned vectorBits)
+      : module(module), program(program), e(OpBuilder(module.getContext()), program.getLoc(), vectorBits) {}
+
+  void emit() {
+    e.b.setInsertionPointToEnd(module.getBody());
+    Type p = e.ptrType();
+    auto type = LLVM::LLVMFunctionType::get(e.i32(), {p, p, p, p, e.i32()});
+    auto func = LLVM::LLVMFuncOp::create(e.b, e.loc, ("loopc_stage_" + program.getSymName()).str(), type);
+    Block *entry = func.addEntryBlock(e.b);
+    region = &func.getBody();
+    e.b.setInsertionPointToStart(entry);
+    call = entry->getArgument(0);
+    params = entry->getArgument(1);
+    memory = entry->getArgument(2);
+    team = entry->getArgument(3);
+    workerNumber = entry->getArgument(4);
+    worker = e.widenU(workerNumber);
+    workers = e.widenU(e.load(e.i32(), e.at(team, offsetof(loopc_team, workers))));
+    lanes = e.widenU(e.load(e.i32(), e.at(call, offsetof(loopc_call, lanes))));
+    Value capacity = e.load(e.i64(), e.at(memory, offsetof(loopc_memory, capacity)));
+    Value own = e.load(p, e.at(memory, offsetof(loopc_memory, scratch)));
+    lists = e.load(p, e.at(own, e.mul(worker, 8)));
+    listBytes = e.mul(e.div(e.add(e.mul(capacity, 4), 63), 64), 64);
+    int64_t count = 0;
+    program.walk([&](Operation *op) { count += isa<task::AllOp, task::RoundsOp>(op); });
+    scratchArea = e.at(lists, e.mul(listBytes, count));
+
+    // Leaving: the value of the sync that failed.
+    leave = new Block;
+    leave->addArgument(e.i32(), e.loc);
+    emitBlock(program.getBody().front());
+    LLVM::ReturnOp::create(e.b, e.loc, e.c32(0));
+    region->push_back(leave);
+    e.b.setInsertionPointToStart(leave);
+    LLVM::ReturnOp::create(e.b, e.loc, leave->getArgument(0));
+
+    // What the caller must provide, for the metadata.
+    auto set = [&](StringRef key, int64_t value) { func->setAttr(key, e.b.getI64IntegerAttr(value)); };
+    set("loopc.arena_row_bytes", program.getArena().value_or(0));
+    set("loopc.syncs", program.getSyncs().value_or(0));
+    set("loopc.scratch_bytes", scratch.bytes + 64 * count);
+    set("loopc.scratch_row_bytes", 4 * count);
+  }
+
+private:
+  Block *newBlock(TypeRange types = {}) {
+    Block *block = new Block;
+    for (Type type : types)
+      block->addArgument(type, e.loc);
+    region->push_back(block);
+    return block;
+  }
+  void jump(Block *to, ValueRange values = {}) { LLVM::BrOp::create(e.b, e.loc, values, to); }
+  void branch(Value condition, Block *yes, Block *no) { LLVM::CondBrOp::create(e.b, e.loc, condition, yes, no); }
+  void enter(Block *block) { e.b.setInsertionPointToEnd(block); }
+
+  void emitBlock(Block &block) {
+    for (Operation &op : block)
+      emitOp(&op);
+  }
+
+  void emitOp(Operation *op) {
+    if (auto phase = dyn_cast<task::PhaseOp>(op))
+      return emitPhase(phase);
+    if (isa<task::SyncOp>(op))
+      return emitSync(cast<task::SyncOp>(op));
+    if (auto all = dyn_cast<task::AllOp>(op)) {
+      listOf[all.getResult()] = {nextList(), lanes};
+      e.loop(e.c(0), lanes, e.c(1), [&](Value i) {
+        e.store(arith::TruncIOp::create(e.b, e.loc, e.i32(), i), e.at(listOf[all.getResult()].first, e.mul(i, 4)));
+      });
+      return;
+    }
+    if (auto layers = dyn_cast<task::LayersOp>(op)) {
+      Block *head = newBlock({e.i64()}), *body = newBlock(), *after = newBlock();
+      jump(head, e.c(0));
+      enter(head);
+      Value layer = head->getArgument(0);
+      branch(e.cmp(arith::CmpIPredicate::slt, layer, e.c(layers.getLayers())), body, after);
+      enter(body);
+      indices.map(layers.getBody().getArgument(0), layer);
+      emitBlock(layers.getBody().front());
+      jump(head, e.add(layer, 1));
+      enter(after);
+      return;
+    }
+    if (auto rounds = dyn_cast<task::RoundsOp>(op)) {
+      Value list = nextList();
+      Value total = e.widenU(e.load(e.i32(), e.at(call, offsetof(loopc_call, rounds))));
+      Block *head = newBlock({e.i64()}), *scan = newBlock(), *body = newBlock(), *after = newBlock();
+      jump(head, e.c(0));
+      enter(head);
+      Value round = head->getArgument(0);
+      branch(e.cmp(arith::CmpIPredicate::slt, round, total), scan, after);
+      enter(scan);
+      Value running = emitScan(list);
+      branch(e.cmp(arith::CmpIPredicate::sgt, running, e.c(0)), body, after);
+      enter(body);
+      listOf[rounds.getBody().getArgument(0)] = {list, running};
+      emitBlock(rounds.getBody().front());
+      jump(head, e.add(round, 1));
+      enter(after);
+      return;
+    }
+    if (auto conditional = dyn_cast<task::IfOp>(op)) {
+      Block *body = newBlock(), *after = newBlock();
+      branch(indices.lookup(conditional.getCondition()), body, after);
+      enter(body);
+      emitBlock(conditional.getBody().front());
+      jump(after);
+      enter(after);
+      return;
+    }
+    if (isa<arith::ArithDialect>(op->getDialect()))
+      emitIndex(op);
+    // Memory ops are looked at where they are used.
+  }
+
+  // Index arithmetic of the program in i64.
+  void emitIndex(Operation *op) {
+    Type type = op->getResult(0).getType();
+    if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+      if (auto value = dyn_cast<IntegerAttr>(constant.getValue()))
+        indices.map(constant.getResult(),
+                    type.isIndex() ? e.c(value.getInt()) : arith::ConstantOp::create(e.b, e.loc, value).getResult());
+      return;
+    }
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(indices.lookup(operand));
+    if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op)) {
+      unsigned from = operands[0].getType().getIntOrFloatBitWidth(), to = type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
+      Value v = operands[0];
+      if (from < to)
+        v = arith::ExtSIOp::create(e.b, e.loc, e.b.getIntegerType(to), v);
+      else if (from > to)
+        v = arith::TruncIOp::create(e.b, e.loc, e.b.getIntegerType(to), v);
+      indices.map(op->getResult(0), v);
+      return;
+    }
+    OperationState state(op->getLoc(), op->getName(), operands, {type.isIndex() ? e.i64() : type}, op->getAttrs());
+    state.propertiesAttr = op->getPropertiesAsAttribute();
+    indices.map(op->getResult(0), e.b.create(state)->getResult(0));
+  }
+
+  Value nextList() { return e.at(lists, e.mul(listBytes, listCount++)); }
+
+  // Fills `list` with the rows that still run; gives their number. Every worker reads the columns itself.
+  Value emitScan(Value list) {
+    Value iteration = e.load(e.ptrType(), e.at(call, offsetof(loopc_call, iteration)));
+    Value limit = e.load(e.ptrType(), e.at(call, offsetof(loopc_call, limit)));
+    Value exited = e.load(e.ptrType(), e.at(call, offsetof(loopc_call, exited)));
+    Value flags = e.load(e.i32(), e.at(call, offsetof(loopc_call, flags)));
+    Value keep = e.cmp(arith::CmpIPredicate::ne, arith::AndIOp::create(e.b, e.loc, flags, e.c32(LOOPC_CALL_KEEP_RUNNING)), e.c32(0));
+    return e.loop(e.c(0), lanes, e.c(1), ValueRange(e.c(0)), [&](Value i, ValueRange carried) -> SmallVector<Value> {
+      Value at = e.mul(i, 4);
+      Value more = e.cmp(arith::CmpIPredicate::slt, e.load(e.i32(), e.at(iteration, at)), e.load(e.i32(), e.at(limit, at)));
+      Value gone = e.cmp(arith::CmpIPredicate::ne, e.load(e.b.getI8Type(), e.at(exited, i)), arith::ConstantIntOp::create(e.b, e.loc, 0, 8));
+      Value stays = e.select(gone, keep, arith::ConstantIntOp::create(e.b, e.loc, 1, 1));
+      Value runs = arith::AndIOp::create(e.b, e.loc, more, stays);
+      e.store(arith::TruncIOp::create(e.b, e.loc, e.i32(), i), e.at(list, e.mul(carried[0], 4)));
+      return {e.add(carried[0], arith::ExtUIOp::create(e.b, e.loc, e.i64(), runs))};
+    })[0];
+  }
+
+  void emitSync(task::SyncOp sync) {
+    Block *wait = newBlock(), *after = newBlock();
+    branch(e.cmp(arith::CmpIPredicate::eq, workers, e.c(1)), after, wait);
+    enter(wait);
+    Value function = e.load(e.ptrType(), e.at(team, offsetof(loopc_team, sync)));
+    auto type = LLVM::LLVMFunctionType::get(e.i32(), {e.ptrType(), e.i32(), e.i32()});
+    Value result =
+        LLVM::CallOp::create(e.b, e.loc, type, ValueRange{function, team, workerNumber, e.c32(sync.getId())}).getResult();
+    Value fine = e.cmp(arith::CmpIPredicate::eq, result, e.c32(0));
+    LLVM::CondBrOp::create(e.b, e.loc, fine, after, ValueRange(), leave, ValueRange(result));
+    enter(after);
+  }
+
+  void emitPhase(task::PhaseOp phase) {
+    // Index values that the phase uses become arguments.
+    SmallVector<Value> used;
+    auto use = [&](Value value) {
+      if (indices.contains(value) && !llvm::is_contained(used, value))
+        used.push_back(value);
+    };
+    phase.walk([&](Operation *op) {
+      for (Value operand : op->getOperands()) {
+        use(operand);
+        if (operand.getDefiningOp<task::ParamOp>())
+          for (Value index : operand.getDefiningOp()->getOperands())
+            use(index);
+      }
+    });
+    Type p = e.ptrType(), i = e.i64();
+    SmallVector<Type> types{p, p, p, p, i, i, p, i};
+    SmallVector<Value> arguments{call, params, memory, scratchArea, worker, workers, listOf[phase.getList()].first, listOf[phase.getList()].second};
+    for (Value value : used) {
+      types.push_back(indices.lookup(value).getType());
+      arguments.push_back(indices.lookup(value));
+    }
+    std::string name = (program.getSymName() + "_" + phase.getName()).str();
+    LLVM::LLVMFuncOp func;
+    {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPointToStart(module.getBody());
+      func = LLVM::LLVMFuncOp::create(e.b, phase.getLoc(), name, LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.b.getContext()), types),
+                                      LLVM::Linkage::Internal);
+      func.setNoInline(true);
+    }
+    PhaseContext ctx(Emit(OpBuilder(module.getContext()), phase.getLoc(), e.vectorBits), module);
+    Block *entry = func.addEntryBlock(ctx.e.b);
+    ctx.e.b.setInsertionPointToStart(entry);
+    auto argument = [&](unsigned n) { return entry->getArgument(n); };
+    ctx.call = argument(0);
+    ctx.params = argument(1);
+    ctx.memory = argument(2);
+    ctx.scratch = argument(3);
+    ctx.worker = argument(4);
+    ctx.workers = argument(5);
+    ctx.list = argument(6);
+    ctx.count = argument(7);
+    for (auto [n, value] : llvm::enumerate(used))
+      ctx.indices.map(value, argument(8 + n));
+    ScratchPlan own; // phases follow one another: they share the area
+    Block &body = phase.getBody().front();
+    if (phase.getItems() == task::Items::rows)
+      emitRows(ctx, phase, own);
+    else if (phase.getItems() == task::Items::panels)
+      emitGemm(ctx, cast<task::GemmOp>(body.front()), own);
+    else
+      emitAttend(ctx, cast<task::AttendOp>(body.front()), own);
+    LLVM::ReturnOp::create(ctx.e.b, phase.getLoc(), ValueRange());
+    scratch.bytes = std::max(scratch.bytes, own.bytes);
+    LLVM::CallOp::create(e.b, phase.getLoc(), func, arguments);
+  }
+
+  ModuleOp module;
+  task::ProgramOp program;
+  Emit e;
+  Region *region = nullptr;
+  Block *leave = nullptr;
+  Value call, params, memory, team, workerNumber, worker, workers, lanes, lists, listBytes, scratchArea;
+  int64_t listCount = 0;
+  ScratchPlan scratch;
+  IRMapping indices;
+  llvm::DenseMap<Value, std::pair<Value, Value>> listOf; // address, number of rows
+};
+
+struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(TaskToCpuPass)
+  TaskToCpuPass() = default;
+  TaskToCpuPass(CpuOptions options) { vectorBits = options.vectorBits; }
+  TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other) { vectorBits = other.vectorBits; }
+  StringRef getArgument() const final { return "task-to-cpu"; }
+  StringRef getDescription() const final { return "task.programs become functions"; }
+  void getDependentDialects(DialectRegistry &registry) const final {
+    registry.insert<LLVM::LLVMDialect, scf::SCFDialect, vector::VectorDialect, arith::ArithDialect, math::MathDialect>();
+  }
+  void runOnOperation() final {
+    for (auto program : llvm::make_early_inc_range(getOperation().getOps<task::ProgramOp>())) {
+      ProgramEmitter(getOperation(), program, vectorBits).emit();
+      program.erase();
+    }
+  }
+  unsigned vectorBits = 256;
+};
+} // namespace
+
+std::unique_ptr<Pass> loopc::codegen::createTaskToCpuPass(CpuOptions options) { return std::make_unique<TaskToCpuPass>(options); }
