@@ -400,6 +400,8 @@ private:
   std::vector<const FnStmt *> inlining;
   unsigned instanceDepth = 0; ///< > 0: inside a shared instance or a second evaluation; weights may be met again
   size_t instanceIndexDepth = 0;
+  bool readingAhead = false;              ///< in statements after a loop, for its exit
+  std::set<uint32_t> aheadWeights;        ///< met there and not yet in their own place
   const std::vector<PathSegment> *instancePath = nullptr; ///< the operator being called is a shared instance
   unsigned depth = 0;
   bool exhausted = false;
@@ -412,6 +414,7 @@ private:
   std::map<std::string, int> siteNames;
   std::vector<std::pair<std::string, ValueId>> outputs;
   std::vector<Identifier> readouts;
+  std::optional<ProgramAxis> tokenRows; ///< of `input token: id(vocab)`
 };
 
 /// Counts nested elaboration steps; `ok` is false (with one message) when a spec nests without end.

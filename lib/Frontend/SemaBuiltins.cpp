@@ -329,10 +329,14 @@ Val Elaborator::builtinEmbed(Arguments &args) {
     error(ErrorCode::L0207, args.positional[0]->value->range, "expected one id, but got " + describe(Val::ofRuntime(id)));
     return {};
   }
-  const Expr *count = positional(args, 1, "the number of rows: `embed(token, vocab) -> [d]`");
-  if (!count)
-    return {};
-  std::optional<ProgramAxis> rows = axisOf(evaluate(count), count->range);
+  // `input token: id(vocab)` says how many rows there are; otherwise the call does.
+  std::optional<ProgramAxis> rows = args.positional.size() < 2 ? tokenRows : std::nullopt;
+  if (!rows) {
+    const Expr *count = positional(args, 1, "the number of rows: `embed(token, vocab) -> [d]`");
+    if (!count)
+      return {};
+    rows = axisOf(evaluate(count), count->range);
+  }
   std::optional<std::vector<std::vector<ProgramAxis>>> results = rows ? resultAxes(args) : std::nullopt;
   if (!results)
     return {};

@@ -331,6 +331,9 @@ Val Elaborator::callFunction(const FnStmt &fn, const CallExpr &call, const std::
     }
     bound.push_back({&parameter, {evaluate(parameter.value.get()), parameter.value->range}});
   }
+  for (const auto &[parameter, argument] : bound)
+    if (argument.first.poison())
+      return {}; // a message was given
   // Plain integers and axes first: shapes may be written with them.
   for (bool shapes : {false, true})
     for (auto &[parameter, argument] : bound) {
@@ -382,7 +385,10 @@ Val Elaborator::callFunction(const FnStmt &fn, const CallExpr &call, const std::
   calls.push_back({&call, indexVars.size()});
   names.push_back({});
   environments.push_back(std::move(environment));
-  Val result = evaluateBlock(fn.body, nullptr);
+  std::optional<ProgramType> expected;
+  if (fn.results.size() == 1 && fn.results[0].form == TypeSyntax::Form::Shape)
+    expected = resolveType(fn.results[0]);
+  Val result = evaluateBlock(fn.body, expected ? &*expected : nullptr);
   // Declared results.
   if (!fn.results.empty() && !result.poison()) {
     std::vector<Val> values = result.is(Kind::Tuple) ? result.elements : std::vector<Val>{result};

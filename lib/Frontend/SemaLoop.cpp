@@ -548,6 +548,7 @@ bool Elaborator::readAhead(const std::string &name, SourceRange range) {
     return false;
   program.loops[context.loop].exitReadsReadout = true;
   ++instanceDepth; // the same weights are met again after the loop
+  const bool savedAhead = std::exchange(readingAhead, true);
   const size_t savedIndexDepth = std::exchange(instanceIndexDepth, indexVars.size());
   const size_t savedReadouts = readouts.size();
   for (size_t k = continuation.next; k <= last; ++k) {
@@ -558,6 +559,7 @@ bool Elaborator::readAhead(const std::string &name, SourceRange range) {
   }
   readouts.resize(savedReadouts);
   instanceIndexDepth = savedIndexDepth;
+  readingAhead = savedAhead;
   --instanceDepth;
   defer("an exit that reads a value computed after the loop", range);
   return true;

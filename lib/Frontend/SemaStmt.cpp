@@ -88,6 +88,7 @@ void Elaborator::elaborateStmt(const Stmt &stmt) {
     Val value = evaluate(readout.value.get());
     declare(readout.name, {value, NameRole::Plain, readout.name.range});
     tap(readout.name.text, value, stmt.range);
+    readouts.push_back(readout.name);
     break;
   }
   case StmtKind::Result: {
@@ -501,8 +502,13 @@ void Elaborator::elaborateWeight(const WeightStmt &stmt) {
 }
 
 void Elaborator::elaborateInput(const InputStmt &stmt) {
-  if (stmt.name.text == "token")
+  if (stmt.name.text == "token") {
+    if (stmt.type.form == TypeSyntax::Form::Word && stmt.type.word.text == "id" && stmt.type.args.size() == 1)
+      tokenRows = axisOf(evaluate(stmt.type.args[0].get()), stmt.type.args[0]->range);
+    else
+      error(ErrorCode::L0207, stmt.type.range, "expected `id(vocab)` as the type of `token`, but got `" + sourceText(stmt.type.range) + "`");
     return;
+  }
   std::optional<ProgramType> type = resolveType(stmt.type);
   Val value;
   if (type) {

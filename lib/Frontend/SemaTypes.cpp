@@ -221,9 +221,9 @@ ValueId Elaborator::newValue(ProgramType type, std::string name) {
 }
 
 ProgramOp &Elaborator::emit(OpKind kind, ProgramType type, std::vector<ValueId> operands, SourceRange range) {
-  if (++opCount > 200000 && !exhausted) {
+  if (++opCount > 50000 && !exhausted) {
     exhausted = true;
-    error(ErrorCode::L0212, range, "this program has more than 200000 operations after functions are inlined")
+    error(ErrorCode::L0212, range, "this program has more than 50000 operations after functions are inlined")
         .help("repeat with `stack` or `loop` instead of calls");
   }
   ProgramOp op;

@@ -315,6 +315,10 @@ std::optional<Elaborator::WeightUse> Elaborator::registerWeight(const std::vecto
   for (size_t k = 0; k < sizes.size(); ++k)
     weight.tables[k].size = sizes[k];
   weight.present = std::move(present);
+  if (readingAhead)
+    aheadWeights.insert(use.weight);
+  else if (twice && aheadWeights.erase(use.weight))
+    twice = false; // met before, in the condition of an exit
   if (twice && !fresh && !instanceDepth) {
     error(ErrorCode::L0301, range, "two operators make the weight `" + pattern + "`")
         .label("the second")
