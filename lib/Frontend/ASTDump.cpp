@@ -151,7 +151,7 @@ private:
   }
 
   static std::string optional(std::string_view word, const ExprPtr &e) {
-    return e ? " " + std::string(word) + " " + expr(e) : "";
+    return e ? (word.empty() ? "" : " " + std::string(word)) + " " + expr(e) : "";
   }
 
   static std::string inlineBlock(const Block &block) {

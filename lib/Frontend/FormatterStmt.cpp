@@ -112,11 +112,7 @@ Formatter::Doc Formatter::ifStatement(const IfStmt &s) {
   std::vector<Doc> parts = {text("if "), expr(s.condition), text(" ")};
   parts.push_back(block(s.thenBlock));
   if (s.elseBlock) {
-    // `else` on a line of its own stays there when both arms are short: the arms read as a table.
-    bool below = lineOf(s.elseBlock->range.begin) != lineOf(s.thenBlock.range.end) &&
-                 lineOf(s.thenBlock.range.begin) == lineOf(s.thenBlock.range.end);
-    parts.push_back(below ? layout.hardLine() : text(" "));
-    parts.push_back(text("else "));
+    parts.push_back(text(" else "));
     if (s.elseIf) {
       hoist(s.elseBlock->range.begin);
       parts.push_back(statement(*s.elseBlock->statements.front()));

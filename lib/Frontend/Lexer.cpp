@@ -200,6 +200,9 @@ private:
       if (startsWith(h.bytes)) {
         help = h.help;
         at += static_cast<uint32_t>(h.bytes.size());
+        if (h.bytes == "'") // the whole of `'word'`
+          if (size_t close = text.find_first_of("'\n", at); close != std::string_view::npos && text[close] == '\'')
+            at = static_cast<uint32_t>(close) + 1;
         break;
       }
     if (help.empty())
