@@ -46,9 +46,9 @@ bool readWeight(WeightOp weight, int64_t table, ParamProvider &provider, std::ve
     return dyn_cast_or_null<WeightOp>(found);
   };
   auto type = cast<RankedTensorType>(weight.getType());
-  if (weight.getMerged()) {
+  if (ArrayAttr merged = weight.getMergedAttr()) {
     values.clear();
-    for (Attribute part : *weight.getMerged()) {
+    for (Attribute part : merged) {
       WeightOp one = lookup(cast<FlatSymbolRefAttr>(part).getValue());
       std::vector<float> rows;
       if (!one || !readWeight(one, table, provider, rows, error))

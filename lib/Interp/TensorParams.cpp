@@ -77,7 +77,7 @@ DrawFunction keyedDraws(uint64_t seed) {
                : request.law == "truncated_normal" ? rt::Law::TruncatedNormal
                                                    : rt::Law::Normal;
     law.value = law.low = request.mean;
-    law.high = request.std;
+    law.high = request.mean + request.std;
     rt::keyedDraw({seed, rt::nameHash(request.name), request.sequence, request.position, 0}, law, 0, values);
   };
 }
