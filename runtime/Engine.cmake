@@ -16,6 +16,7 @@ loopc_library(loopc_engine
     src/Engine.cpp
     src/EngineCalls.cpp
     src/EngineStep.cpp
+    src/Generate.cpp
   LINK
     loopc_runtime
     PkgConfig::XXHASH

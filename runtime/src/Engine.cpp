@@ -131,6 +131,7 @@ uint32_t Engine::Impl::lanesLive() const {
 Engine::Engine(Executor &executor, const EngineOptions &options) : impl(std::make_unique<Impl>(executor, options)) {}
 Engine::~Engine() = default;
 const ModelInfo &Engine::info() const { return impl->info; }
+uint32_t Engine::capacity() const { return impl->options.capacity; }
 const EngineStats &Engine::stats() const { return impl->stats; }
 const KvPool &Engine::pool(size_t index) const { return *impl->pools.at(index); }
 uint32_t Engine::slotsInUse() const { return impl->options.capacity - uint32_t(impl->freeSlots.size()); }

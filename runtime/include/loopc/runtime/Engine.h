@@ -121,6 +121,8 @@ public:
   Engine &operator=(const Engine &) = delete;
 
   const ModelInfo &info() const;
+  /// Most lanes of a call.
+  uint32_t capacity() const;
 
   /// Refuses loop counts, knobs, exits and orders that the model or its policy does not allow.
   SequenceId open(const SequenceOptions &options = {});
@@ -138,7 +140,7 @@ public:
 
   /// Drops positions >= `position` (and whatever is in flight).
   void rollback(SequenceId id, uint32_t position);
-  /// A copy that shares the rows of all final positions. Tokens still in flight are run again by the copy.
+  /// A sequence with the final positions of `id` (options, tokens, shared rows); what is in flight is not copied.
   SequenceId fork(SequenceId id);
 
   /// Tokens appended, final or not; number of final positions.
