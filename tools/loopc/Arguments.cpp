@@ -145,7 +145,7 @@ struct Program {
     c.add_option("--min-p", run.minP, "Keep those of at least that part of the largest")->check(CLI::Range(0.0, 1.0));
     c.add_option("--repeat-penalty", run.repeatPenalty, "Penalty of tokens that occurred")->check(CLI::PositiveNumber);
     c.add_option("--seed", run.seed, "Key of all random choices")->capture_default_str();
-    c.add_flag("--ignore-stop", run.ignoreStop, "Go on after a stop token");
+    c.add_flag("--ignore-eos", run.ignoreStop, "Go on after a stop token");
     c.add_flag("--show-loops", run.showLoops, "Print the iterations of every token");
     c.add_flag("--stats", run.stats, "Print what the scheduler did");
     c.add_flag("--json", run.json, "Print one JSON object instead of text");

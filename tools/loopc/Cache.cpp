@@ -43,8 +43,10 @@ std::string cacheDirectory() {
 }
 
 CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
-                           const std::string &checkpoint, const std::vector<std::string> &observe) {
+                           const std::string &checkpoint, const std::vector<std::string> &observe, int64_t context) {
   CompileRequest request;
+  request.context = context;
+  request.leaving = target.leaving;
   request.program = &program;
   request.checkpoint = checkpoint;
   request.maxMsPerToken = target.maxMsPerToken;
@@ -71,7 +73,7 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   add(checkpoint);
   add(std::to_string(request.maxMsPerToken));
   add(request.kv.map + "(" + std::to_string(request.kv.size) + ") " + request.kv.holes + " " + request.kv.order);
-  add(request.dtype + " " + request.kvDtype);
+  add(request.dtype + " " + request.kvDtype + " " + std::to_string(context) + (request.leaving ? " leaving" : ""));
   add(targetText(request.cpu));
   for (const std::string &name : observe)
     add(name);
@@ -83,8 +85,9 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
 namespace {
 void compileTo(const CompileRequest &request, const std::string &path) {
   std::string error;
+  CompileTimes times;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
-  if (!compilation || !compilation->writeArtifact(path, error)) {
+  if (!compilation || !compilation->writeArtifact(path, times, error)) {
     std::remove(path.c_str());
     fail(error);
   }

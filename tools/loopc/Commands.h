@@ -26,6 +26,7 @@ struct TargetOptions {
   uint32_t threads = 0;       ///< 0: one for each CPU the process may use
   double maxMsPerToken = 0;   ///< budget that chooses the default loop count; 0: none
   bool noCache = false;
+  bool leaving = false;       ///< an exit is to end the iterations of a token (`--exit-mode leave`)
 };
 
 struct WeightOptions {

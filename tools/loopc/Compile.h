@@ -6,6 +6,7 @@
 #include "loopc/Frontend/Program.h"
 #include "loopc/Interp/Params.h"
 #include "loopc/Interp/StageInterp.h"
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct CompileRequest {
   int64_t loops = 0;      ///< default count; 0: the spec's
   double maxMsPerToken = 0;
   KvClause kv;
+  bool leaving = false;   ///< an exit ends the iterations of its lane
+  int64_t context = 0;    ///< most positions of a sequence; 0: no limit
   std::string dtype = "f32", kvDtype;
   std::string cpu = "native";
   std::vector<std::string> observe;
@@ -35,6 +38,22 @@ enum class Form { Source, Planned, Lanes, Task, Llvm, Asm, Object };
 
 struct CompileRemark {
   std::string name, pass, kind, text;
+};
+
+/// What one call of a stage costs for one token; of `core`, one iteration.
+struct StageCost {
+  std::string name;
+  double weightBytes = 0;     ///< of matrices, tables and vectors read; a row of an embedding
+  double flops = 0;           ///< of matrix products, 2 for each multiply and add
+  double historyFlops = 0;    ///< of attention, for each earlier position
+  double historyBytes = 0;    ///< keys and values read, for each earlier position
+  double keptBytes = 0;       ///< keys and values written
+};
+
+/// Seconds and bytes of compiling to an artefact.
+struct CompileTimes {
+  double form = 0, lower = 0, optimize = 0, emit = 0, link = 0;
+  uint64_t codeBytes = 0;
 };
 
 /// One model on its way through the forms. Every member returns false (or nullptr) and sets `error` to a message that
@@ -50,13 +69,15 @@ public:
   virtual bool emit(std::string &text, std::string &error) = 0;
   /// Decisions so far.
   virtual std::vector<CompileRemark> remarks() = 0;
+  /// Costs of the stages of the LANES form (lowers to it).
+  virtual bool costs(std::vector<StageCost> &stages, std::string &error) = 0;
   /// Metadata JSON of the artefact (see ModelInfo.h).
   virtual bool metadata(std::string &json, std::string &error) = 0;
   /// Interprets the LANES form. The provider and the compilation outlive the interpreter.
   virtual std::unique_ptr<interp::StageInterp> interpreter(interp::ParamProvider &params,
                                                            const interp::StageLayout &layout, std::string &error) = 0;
   /// Writes the sealed shared object to `path`.
-  virtual bool writeArtifact(const std::string &path, std::string &error) = 0;
+  virtual bool writeArtifact(const std::string &path, CompileTimes &times, std::string &error) = 0;
 };
 
 /// Text that names this compiler's version and the CPU features of `cpu`; part of the key of the compile cache.

@@ -20,6 +20,12 @@ Weights openWeights(const WeightOptions &options) {
   return result;
 }
 
+Published publishedFor(const SpecOptions &options, const Weights &weights) {
+  if (!options.config.empty())
+    return readConfig(options.config);
+  return weights.file ? configOf(*weights.file) : Published();
+}
+
 uint32_t workerCount(const TargetOptions &target) {
   if (target.threads)
     return target.threads;

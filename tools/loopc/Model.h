@@ -23,6 +23,8 @@ struct Published {
   nlohmann::json json;
   std::string name;
   bool gguf = false;
+  /// Most positions of a sequence that it names; 0: none.
+  int64_t context() const;
 };
 /// `path`: a config.json or a directory. Throws Failure.
 Published readConfig(const std::string &path);
@@ -41,7 +43,8 @@ KvClause parseKvClause(const std::string &text, const std::string &origin);
 
 /// What a compilation needs beyond the program.
 CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
-                           const std::string &checkpoint, const std::vector<std::string> &observe = {});
+                           const std::string &checkpoint, const std::vector<std::string> &observe = {},
+                           int64_t context = 0);
 
 /// How long the parts of loading took, seconds.
 struct LoadTimes {
@@ -55,8 +58,12 @@ struct Weights {
   std::shared_ptr<const rt::WeightSource> file;
   std::shared_ptr<const rt::TensorSource> tensors; ///< `file`, or tensors in memory
   std::optional<uint64_t> seed;
+  /// Format of the names in the file: "" as published, or "gguf".
+  std::string checkpoint() const { return file && file->gguf() ? "gguf" : ""; }
 };
 Weights openWeights(const WeightOptions &options);
+/// The configuration that was named, else the one beside the weights.
+Published publishedFor(const SpecOptions &options, const Weights &weights);
 
 /// A model ready to run.
 struct LoadedModel {
@@ -76,6 +83,9 @@ uint32_t workerCount(const TargetOptions &target);
 
 /// Executor that interprets the LANES form.
 std::unique_ptr<rt::Executor> makeInterpExecutor(const CompileRequest &request, const Weights &weights);
+
+/// Reads token ids: the integers of a .safetensors, or a text through the tokenizer beside `weights`.
+std::vector<int32_t> readTokens(const std::string &path, const WeightOptions &weights);
 
 /// Directory of the compile cache: $LOOPC_CACHE, $XDG_CACHE_HOME/loopc or ~/.cache/loopc; empty if there is none.
 std::string cacheDirectory();

@@ -4,6 +4,8 @@
 #include "loopc/Frontend/Diagnostics.h"
 #include "loopc/Frontend/Sema.h"
 #include "loopc/runtime/Gguf.h"
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <unistd.h>
 
@@ -20,6 +22,13 @@ Published readConfig(const std::string &path) {
   if (!result.json.is_object())
     failExpected(result.name, "a JSON object", result.json.type_name());
   return result;
+}
+
+int64_t Published::context() const {
+  for (const char *key : {"max_position_embeddings", "block_size", "n_positions", "llama.context_length"})
+    if (json.is_object() && json.contains(key) && json[key].is_number_integer())
+      return std::clamp<int64_t>(json[key].get<int64_t>(), 0, int64_t(1) << 30);
+  return 0;
 }
 
 namespace {

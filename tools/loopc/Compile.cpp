@@ -1,0 +1,211 @@
+// The compiler behind one door: passes, code generation and interpreter over one MLIR module.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Compile.h"
+#include "Costs.h"
+#include "loopc/CodeGen/Compile.h"
+#include "loopc/CodeGen/Metadata.h"
+#include "loopc/CodeGen/Object.h"
+#include "loopc/Dialect/Loop/Loop.h"
+#include "loopc/MLIRGen/MLIRGen.h"
+#include "loopc/Transforms/Passes.h"
+#include "loopc/Transforms/Remarks.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+
+namespace loopc::driver {
+namespace {
+
+/// "FILE:LINE:COLUMN: ", or nothing for a place that has none.
+std::string placeOf(Location location) {
+  if (auto place = location->findInstanceOf<FileLineColLoc>())
+    return (place.getFilename().strref() + ":" + Twine(place.getLine()) + ":" + Twine(place.getColumn()) + ": ").str();
+  return "";
+}
+
+class ModuleCompilation : public Compilation {
+public:
+  explicit ModuleCompilation(const CompileRequest &request)
+      : request(request), registry(makeRegistry()), context(registry, MLIRContext::Threading::DISABLED),
+        handler(&context, [this](Diagnostic &diagnostic) { return collect(diagnostic); }) {
+    context.loadAllAvailableDialects();
+  }
+
+  bool start(std::string &error) {
+    module = generateSource(context, *request.program, request.checkpoint);
+    return module ? true : failed(error, "expected a model that SOURCE can say, but got none");
+  }
+
+  bool lower(Form wanted, std::string &error) override {
+    while (form < wanted) {
+      if (form >= Form::Lanes)
+        return lowerCode(wanted, error);
+      PassManager passes(&context);
+      PlanOptions options = planOptions();
+      if (form == Form::Source)
+        buildPlanPipeline(passes, options);
+      else
+        buildLanesPipeline(passes, options);
+      bool done = succeeded(passes.run(*module));
+      if (auto model = findModel())
+        keepRemarks(model);
+      if (!done)
+        return failed(error, "expected a model that can be compiled, but a pass failed");
+      form = Form(int(form) + 1);
+    }
+    return true;
+  }
+
+  bool emit(std::string &text, std::string &error) override {
+    if (form > Form::Lanes) {
+      text = code;
+      return true;
+    }
+    llvm::raw_string_ostream stream(text);
+    OpPrintingFlags flags;
+    module->print(stream, flags);
+    return true;
+  }
+
+  std::vector<CompileRemark> remarks() override { return kept; }
+
+  bool costs(std::vector<StageCost> &stages, std::string &error) override {
+    if (!lower(Form::Lanes, error))
+      return false;
+    stages = stageCosts(findModel());
+    return true;
+  }
+
+  bool metadata(std::string &json, std::string &error) override {
+    FailureOr<codegen::ModelLayout> layout = codegen::ModelLayout::get(findModel());
+    if (mlir::failed(layout))
+      return failed(error, "expected a model that can be laid out, but got another");
+    codegen::TargetDescription target;
+    target.triple = "interpreter";
+    json = codegen::buildMetadata(findModel(), *layout, target, {}, {request.hash, request.context});
+    return true;
+  }
+
+  std::unique_ptr<interp::StageInterp> interpreter(interp::ParamProvider &params, const interp::StageLayout &layout,
+                                                   std::string &error) override {
+    return interp::StageInterp::create(findModel(), params, layout, error);
+  }
+
+  bool writeArtifact(const std::string &path, CompileTimes &times, std::string &error) override {
+    if (!lower(Form::Lanes, error))
+      return false;
+    codegen::CompileStats stats;
+    std::string message;
+    if (mlir::failed(codegen::compileToArtifact(*module, codeOptions(), path, stats, message)))
+      return failed(error, message);
+    times = {stats.formSeconds, stats.lowerSeconds, stats.optimizeSeconds,
+             stats.emitSeconds, stats.linkSeconds,  stats.codeBytes};
+    return true;
+  }
+
+private:
+  static DialectRegistry makeRegistry() {
+    DialectRegistry registry;
+    codegen::registerCodeGenDialects(registry);
+    return registry;
+  }
+
+  LogicalResult collect(Diagnostic &diagnostic) {
+    std::string text = placeOf(diagnostic.getLocation()) + diagnostic.str();
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error && messages.empty()) {
+      messages = text;
+      for (Diagnostic &note : diagnostic.getNotes())
+        messages += "; " + note.str();
+    }
+    return success();
+  }
+
+  /// Sets `error` to the first diagnostic, or to `otherwise`.
+  bool failed(std::string &error, const std::string &otherwise) {
+    error = messages.empty() ? otherwise : messages;
+    messages.clear();
+    return false;
+  }
+
+  loop::ModelOp findModel() {
+    auto models = module->getOps<loop::ModelOp>();
+    return models.empty() ? loop::ModelOp() : *models.begin();
+  }
+
+  void keepRemarks(loop::ModelOp model) {
+    kept.clear();
+    for (const Remark &remark : readRemarks(model))
+      kept.push_back({remark.name, remark.pass, remarkKindName(remark.kind).str(), remark.text});
+  }
+
+  PlanOptions planOptions() const {
+    PlanOptions options;
+    options.loops = request.loops;
+    options.maxMsPerToken = request.maxMsPerToken;
+    options.policy = request.kv.map;
+    options.policySize = request.kv.size;
+    options.holes = request.kv.holes;
+    options.order = request.kv.order;
+    options.leavingExit = request.leaving;
+    options.dtype = request.dtype;
+    options.kvDtype = request.kvDtype;
+    options.observe = request.observe;
+    return options;
+  }
+
+  codegen::CompileOptions codeOptions() const {
+    codegen::CompileOptions options;
+    options.cpu = request.cpu == "native" ? "" : request.cpu;
+    options.hash = request.hash;
+    options.context = request.context;
+    return options;
+  }
+
+  bool lowerCode(Form wanted, std::string &error) {
+    codegen::CodeForm codeForm = wanted == Form::Task   ? codegen::CodeForm::Task
+                                 : wanted == Form::Llvm ? codegen::CodeForm::Llvm
+                                 : wanted == Form::Asm  ? codegen::CodeForm::Assembly
+                                                        : codegen::CodeForm::Object;
+    codegen::CompileStats stats;
+    std::string message;
+    if (mlir::failed(codegen::compileToForm(*module, codeOptions(), codeForm, code, stats, message)))
+      return failed(error, message);
+    form = wanted;
+    return true;
+  }
+
+  CompileRequest request;
+  DialectRegistry registry;
+  MLIRContext context;
+  ScopedDiagnosticHandler handler;
+  OwningOpRef<ModuleOp> module;
+  Form form = Form::Source;
+  std::string messages, code;
+  std::vector<CompileRemark> kept;
+};
+
+} // namespace
+
+std::unique_ptr<Compilation> Compilation::create(const CompileRequest &request, std::string &error) {
+  auto compilation = std::make_unique<ModuleCompilation>(request);
+  if (!compilation->start(error))
+    return nullptr;
+  return compilation;
+}
+
+std::string targetText(const std::string &cpu) {
+  codegen::TargetDescription target;
+  std::string error;
+  std::unique_ptr<llvm::TargetMachine> machine =
+      codegen::createTargetMachine(cpu == "native" ? "" : cpu, target, error);
+  std::string text = target.triple + " " + target.cpu;
+  for (const std::string &feature : target.features)
+    text += " " + feature;
+  return machine ? text : cpu;
+}
+
+} // namespace loopc::driver
