@@ -151,6 +151,10 @@ LogicalResult Generator::region(const ProgramRegion &body) {
 }
 
 LogicalResult Generator::op(const ProgramOp &op) {
+  for (auto [place, id] : llvm::enumerate(op.operands))
+    if (!values.lookup(id) && !(op.kind == OpKind::Loop && place == 0))
+      return refuse(op.loc) << "`" << std::string(opKindName(op.kind)) << "` reads value %" << id << " (" << program.values[id].name
+                            << ") before it is made";
   switch (op.kind) {
   case OpKind::Loop:
     return loop(op);
@@ -235,7 +239,7 @@ LogicalResult Generator::loop(const ProgramOp &op) {
   }
   SmallVector<Value> states;
   SmallVector<Type> types;
-  for (size_t i = 1; i < op.operands.size(); ++i) {
+  for (size_t i = 0; i < op.operands.size(); ++i) {
     states.push_back(value(op, i));
     types.push_back(states.back().getType());
   }
