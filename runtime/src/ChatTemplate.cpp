@@ -9,7 +9,8 @@ namespace loopc::rt {
 
 namespace {
 // A template comes with a model file and is not trusted: it can neither run forever nor fill the memory.
-constexpr uint64_t maxSteps = 10'000'000;
+constexpr uint64_t maxSteps = 5'000'000;
+constexpr uint64_t iterationSteps = 20; // a pass through a loop costs about as much as this many nodes
 constexpr size_t maxSize = 64 << 20;
 constexpr int maxDepth = 400;
 } // namespace
@@ -22,6 +23,12 @@ TemplateEvaluator::~TemplateEvaluator() {
 
 void TemplateEvaluator::fail(const Node &node, const std::string &expected, const std::string &found) const {
   throw Error(name, "line " + std::to_string(node.line) + ", column " + std::to_string(node.column), expected, found);
+}
+
+void TemplateEvaluator::spend(const Node &node, uint64_t count) {
+  steps += count;
+  if (steps > maxSteps)
+    fail(node, "at most " + std::to_string(maxSteps) + " steps", "more");
 }
 
 void TemplateEvaluator::bound(const Node &node, size_t size) const {
@@ -70,8 +77,7 @@ void TemplateEvaluator::assign(const Node &node, Value value) {
 }
 
 TemplateEvaluator::Flow TemplateEvaluator::run(const Node &node, std::string &out) {
-  if (++steps > maxSteps)
-    fail(node, "at most " + std::to_string(maxSteps) + " steps", "more");
+  spend(node, 1);
   switch (node.kind) {
   case Node::Block:
     for (const auto &child : node.children)
@@ -127,6 +133,7 @@ TemplateEvaluator::Flow TemplateEvaluator::runFor(const Node &node, std::string 
   if (node.children[2]) {
     ValueList kept;
     for (Value &item : list) {
+      spend(node, iterationSteps);
       scopes.emplace_back();
       bind(node, scopes.back(), item);
       bool keep = eval(*node.children[2]).truthy();
@@ -140,6 +147,7 @@ TemplateEvaluator::Flow TemplateEvaluator::runFor(const Node &node, std::string 
     return node.children[3] ? run(*node.children[3], out) : Flow::Next;
   auto count = int64_t(list.size());
   for (int64_t i = 0; i < count; ++i) {
+    spend(node, iterationSteps);
     ValueDict loop{{"index", Value::of(i + 1)},
                    {"index0", Value::of(i)},
                    {"revindex", Value::of(count - i)},
@@ -164,8 +172,7 @@ TemplateEvaluator::Flow TemplateEvaluator::runFor(const Node &node, std::string 
 }
 
 Value TemplateEvaluator::eval(const Node &node) {
-  if (++steps > maxSteps)
-    fail(node, "at most " + std::to_string(maxSteps) + " steps", "more");
+  spend(node, 1);
   struct Depth {
     int &depth;
     ~Depth() { --depth; }
@@ -421,7 +428,7 @@ std::string ChatTemplate::render(std::string_view variablesJson) const {
   try {
     json = nlohmann::ordered_json::parse(variablesJson);
   } catch (const nlohmann::json::exception &error) {
-    throw Error(name, "variables", "JSON", rt::quoted(error.what(), 200));
+    throw Error(name, "variables", "JSON", jsonProblem(error));
   }
   if (!json.is_object())
     throw Error(name, "variables", "a JSON object", json.type_name());

@@ -92,6 +92,10 @@ int64_t TemplateEvaluator::needInteger(const Node &node, const Value &value) con
 /// What a loop goes through: items of a list, keys of a dictionary, characters of a string.
 ValueList TemplateEvaluator::items(const Node &node, const Value &value) {
   ValueList list;
+  spend(node, value.kind == Value::List     ? value.list->size()
+              : value.kind == Value::Dict   ? value.dict->size()
+              : value.kind == Value::String ? value.text.size()
+                                            : 0);
   switch (value.kind) {
   case Value::Undefined:
     return list;
@@ -139,6 +143,7 @@ Value TemplateEvaluator::function(const Node &node, const std::string &which, co
     ValueList list;
     for (int64_t i = part[0]; part[2] > 0 ? i < part[1] : i > part[1];) {
       list.push_back(Value::of(i));
+      spend(node, 1);
       bound(node, list.size() * sizeof(Value));
       if (__builtin_add_overflow(i, part[2], &i))
         break;

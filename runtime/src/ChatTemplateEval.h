@@ -50,6 +50,7 @@ private:
   const std::string &needString(const Node &node, const Value &value) const;
   int64_t needInteger(const Node &node, const Value &value) const;
   void bound(const Node &node, size_t size) const;
+  void spend(const Node &node, uint64_t count);
 
   const std::string &name;
   std::vector<ValueDict> scopes;

@@ -49,7 +49,7 @@ private:
         ++line;
         column = 1;
       } else {
-        ++column;
+        column += (static_cast<unsigned char>(source[at]) & 0xC0) != 0x80; // characters, not bytes
       }
     }
   }

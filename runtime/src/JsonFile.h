@@ -6,6 +6,13 @@
 
 namespace loopc::rt {
 
+/// What is wrong with a JSON text, without the library's own name and position before it.
+inline std::string jsonProblem(const nlohmann::json::exception &error) {
+  std::string text = error.what();
+  size_t at = text.find(": ");
+  return rt::quoted(at == std::string::npos ? text : text.substr(at + 2), 200);
+}
+
 /// Parses `text`; throws Error with file and byte.
 inline nlohmann::json parseJson(std::string_view text, const std::string &file) {
   try {
@@ -13,7 +20,7 @@ inline nlohmann::json parseJson(std::string_view text, const std::string &file) 
   } catch (const nlohmann::json::exception &error) {
     const auto *located = dynamic_cast<const nlohmann::json::parse_error *>(&error);
     std::string place = located ? "byte " + std::to_string(located->byte ? located->byte - 1 : 0) : "";
-    throw Error(file, place, "JSON", rt::quoted(error.what(), 200));
+    throw Error(file, place, "JSON", jsonProblem(error));
   }
 }
 

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/runtime/Safetensors.h"
 #include "Checked.h"
+#include "JsonFile.h"
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <tuple>
 
@@ -128,11 +128,8 @@ public:
     return true;
   }
   bool parse_error(size_t position, const std::string &, const nlohmann::detail::exception &error) override {
-    // The library's text after its own position is the useful part: "syntax error while parsing …".
-    std::string text = error.what();
-    size_t at = text.find(": ");
     throw Error(file, "byte " + std::to_string(8 + (position ? position - 1 : 0)), "a JSON header",
-                rt::quoted(at == std::string::npos ? text : text.substr(at + 2), 200));
+                jsonProblem(error));
   }
 
 private:

@@ -1,10 +1,10 @@
 // Opening of what --weights names: directories, shards, single files.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "JsonFile.h"
 #include "loopc/runtime/Gguf.h"
 #include "loopc/runtime/Safetensors.h"
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 
 namespace loopc::rt {
@@ -25,19 +25,9 @@ static std::shared_ptr<const TensorSource> openFile(const std::string &path, con
   throw Error(path, "", "a .safetensors or .gguf file", extension.empty() ? "a file without extension" : "a " + extension + " file");
 }
 
-/// A JSON file as a tree, with the reader's position in the message if it is none.
-static nlohmann::json readJson(const std::string &path) {
-  std::shared_ptr<const MappedFile> file = MappedFile::open(path);
-  try {
-    return nlohmann::json::parse(file->text());
-  } catch (const nlohmann::json::parse_error &error) {
-    throw Error(path, "byte " + std::to_string(error.byte ? error.byte - 1 : 0), "JSON", rt::quoted(error.what(), 200));
-  }
-}
-
 /// Shards named by an index file, each once, and the tensors they must hold.
 static std::vector<std::string> shardsOf(const std::string &path, std::map<std::string, std::string> &home) {
-  nlohmann::json index = readJson(path);
+  nlohmann::json index = parseJson(MappedFile::open(path)->text(), path);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     throw Error(path, "", "an object 'weight_map'", "none");
   std::set<std::string> shards;
