@@ -414,6 +414,7 @@ private:
   std::map<std::string, int> siteNames;
   std::vector<std::pair<std::string, ValueId>> outputs;
   std::vector<Identifier> readouts;
+  std::set<std::string> observedInLoop;
   std::optional<ProgramAxis> tokenRows; ///< of `input token: id(vocab)`
 };
 

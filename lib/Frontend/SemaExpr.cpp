@@ -455,10 +455,13 @@ Val Elaborator::binary(Fn fn, const Val &a, const Val &b, SourceRange range, Sou
     error(ErrorCode::L0207, range, "expected two numbers, but got " + describe(a) + " and " + describe(b));
     return {};
   }
-  const ProgramType integers{ElementType::Int, ValueScope::Run, {}};
-  auto isInteger = [&](const Val &v) { return v.is(Kind::Runtime) && typeOf(v.ref).element == ElementType::Int; };
-  ValueId left = materialise(a, aRange, isInteger(b) ? &integers : nullptr);
-  ValueId right = materialise(b, bRange, isInteger(a) ? &integers : nullptr);
+  // A small square is a product, to the bit.
+  if (fn == Fn::Pow && a.is(Kind::Runtime) && b.is(Kind::Int) && b.integer == 2)
+    return binary(Fn::Mul, a, a, range, aRange, aRange);
+  const ProgramType *aType = a.is(Kind::Runtime) ? &typeOf(a.ref) : nullptr, *bType = b.is(Kind::Runtime) ? &typeOf(b.ref) : nullptr;
+  const ProgramType left0 = aType ? *aType : ProgramType(), right0 = bType ? *bType : ProgramType();
+  ValueId left = materialise(a, aRange, bType ? &right0 : nullptr);
+  ValueId right = materialise(b, bRange, aType ? &left0 : nullptr);
   if (left == kNone || right == kNone)
     return {};
   if (!isLogic(fn) && !isCompare(fn)) {
@@ -573,12 +576,10 @@ Val Elaborator::unary(Fn fn, const Val &a, SourceRange range) {
 Val Elaborator::select(const Val &condition, const Val &a, const Val &b, SourceRange range) {
   if (condition.poison() || a.poison() || b.poison())
     return {};
-  const IndexPtr c = asIndex(condition), x = asIndex(a), y = asIndex(b);
   ValueId test = materialise(condition, range);
-  const ProgramType integers{ElementType::Int, ValueScope::Run, {}};
-  auto isInteger = [&](const Val &v) { return v.is(Kind::Runtime) && typeOf(v.ref).element == ElementType::Int; };
-  ValueId left = materialise(a, range, isInteger(b) ? &integers : nullptr);
-  ValueId right = materialise(b, range, isInteger(a) ? &integers : nullptr);
+  const ProgramType left0 = a.is(Kind::Runtime) ? typeOf(a.ref) : ProgramType(), right0 = b.is(Kind::Runtime) ? typeOf(b.ref) : ProgramType();
+  ValueId left = materialise(a, range, b.is(Kind::Runtime) ? &right0 : nullptr);
+  ValueId right = materialise(b, range, a.is(Kind::Runtime) ? &left0 : nullptr);
   if (test == kNone || left == kNone || right == kNone)
     return {};
   if (typeOf(test).element != ElementType::Bool) {

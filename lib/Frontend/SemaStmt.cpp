@@ -243,12 +243,19 @@ void Elaborator::tap(const std::string &name, const Val &value, SourceRange rang
   for (const IndexVar &variable : indexVars)
     if (variable.active && !variable.loop)
       return; // one value a layer has no single name
+  // A name that is bound again means its last value; one that a loop observes keeps meaning the loop's.
+  std::vector<ProgramOp> &ops = regions.back()->ops;
+  ops.erase(std::remove_if(ops.begin(), ops.end(), [&](const ProgramOp &op) { return op.kind == OpKind::Tap && op.name == name; }), ops.end());
+  if (!loops.empty())
+    observedInLoop.insert(name);
+  else if (observedInLoop.count(name))
+    return tap("final(" + name + ")", value, range);
   ProgramOp op;
   op.kind = OpKind::Tap;
   op.loc = loc(range);
   op.operands = {value.ref};
   op.name = name;
-  regions.back()->ops.push_back(std::move(op));
+  ops.push_back(std::move(op));
 }
 
 //===----------------------------------------------------------------------===//
@@ -350,7 +357,7 @@ void Elaborator::elaborateState(const StateStmt &stmt) {
     return;
   }
   const SourceRange range = stmt.value ? stmt.value->range : stmt.range;
-  ValueId id = materialise(value, range);
+  ValueId id = materialise(value, range, type ? &*type : nullptr);
   if (id == kNone) {
     declare(stmt.name, {Val(), NameRole::State, stmt.name.range});
     return;

@@ -104,7 +104,7 @@ std::optional<ProgramAxis> Elaborator::axisOf(const Val &value, SourceRange rang
   if (value.poison())
     return std::nullopt;
   if (!value.is(Kind::Int)) {
-    error(ErrorCode::L0206, range, "expected a size known when compiled, but got " + describe(value))
+    error(ErrorCode::L0206, range, "expected a size known when compiled, but got " + std::string(value.is(Kind::Float) ? "the fraction " : "") + describe(value))
         .label("not an integer of the configuration")
         .help("sizes come from `config`, axis parameters and integer arithmetic; a quotient must be exact");
     return std::nullopt;
@@ -269,11 +269,14 @@ ValueId Elaborator::materialise(const Val &value, SourceRange range, const Progr
     type.element = ElementType::Bool;
     return constant(static_cast<double>(value.integer), type, range);
   case Kind::Int:
-    if (expected && expected->element == ElementType::Int)
-      type.element = ElementType::Int;
-    return constant(static_cast<double>(value.integer), type, range);
   case Kind::Float:
-    return constant(value.real, type, range);
+    // A number takes the axes and, where it can, the element type of what it meets.
+    if (expected) {
+      type.axes = expected->axes;
+      if (expected->element <= ElementType::F16 || (value.is(Kind::Int) && expected->element == ElementType::Int))
+        type.element = expected->element;
+    }
+    return constant(value.number(), type, range);
   case Kind::Index:
     return materialiseIndex(value.index, range);
   case Kind::Option: {
