@@ -312,13 +312,13 @@ ExprPtr Parser::parseIndex(ExprPtr base) {
       }
       if (is(TokenKind::Colon)) {
         fail(ErrorCode::L0105, open.to(tok().range), "expected an iteration in the brackets, but got `:`")
-            .help("brackets read iterations; a part of an axis is `slice(x, 0..32)`");
+            .help("brackets read iterations; a part of an axis is `slice(x, 0, 32)`");
         break;
       }
       entry.value = parseRange();
       if (!failed && is(TokenKind::Colon)) {
         fail(ErrorCode::L0105, open.to(tok().range), "expected `]` or `,`, but got `:`")
-            .help("brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0..32)`");
+            .help("brackets read iterations (`h[t = 2]`, `k[0..=t]`); a part of an axis is `slice(x, 0, 32)`");
         break;
       }
       node->entries.push_back(std::move(entry));

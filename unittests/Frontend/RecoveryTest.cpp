@@ -65,7 +65,7 @@ TEST(Recovery, HabitsOfOtherLanguages) {
 TEST(Recovery, OlderFormsOfThisLanguage) {
   expectHelp("y = linear(x) -> [d] as q_proj\n", "L0104", "`linear@q_proj(x)`, not `linear(x) as q_proj`");
   expectHelp("y = norm: rms_norm(x, eps)\n", "L0104", "behind the operator");
-  expectHelp("y = x[0:32]\n", "L0105", "`slice(x, 0..32)`");
+  expectHelp("y = x[0:32]\n", "L0105", "`slice(x, 0, 32)`");
   expectHelp("y = x as [a, b]\n", "L0107", "`reshape(x) -> [a, b]`");
   expectHelp("loop t < n, prefill by_call { x = 1 }\n", "L0101", "`order token`");
   expectHelp("loop t < n, kv = single { x = 1 }\n", "L0101", "without `=`");
