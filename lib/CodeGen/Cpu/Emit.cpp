@@ -136,7 +136,7 @@ SmallVector<Value> Emit::loop(Value lower, Value upper, Value step, ValueRange i
 }
 
 void Emit::when(Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise) {
-  auto op = scf::IfOp::create(b, loc, condition, otherwise != nullptr);
+  auto op = scf::IfOp::create(b, loc, condition, static_cast<bool>(otherwise));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(op.thenBlock());
   body();

@@ -1,0 +1,266 @@
+// Compiles a LANES model given as text, loads the artefact and calls its stages with memory of the test.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Harness.h"
+#include "loopc/CodeGen/Compile.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
+#include <barrier>
+#include <cstring>
+#include <dlfcn.h>
+#include <thread>
+
+using namespace loopc::test;
+namespace codegen = loopc::codegen;
+
+static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const std::string &text, std::string &messages) {
+  mlir::DialectRegistry registry;
+  codegen::registerCodeGenDialects(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
+  context.getDiagEngine().registerHandler([&](mlir::Diagnostic &d) { messages += d.str() + "\n"; });
+  return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+}
+
+std::unique_ptr<Compiled> loopc::test::compile(const std::string &text) {
+  auto result = std::make_unique<Compiled>();
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  auto module = parse(context, text, result->error);
+  if (!module)
+    return result;
+  llvm::SmallString<128> path;
+  llvm::sys::fs::createTemporaryFile("loopc-test", "so", path);
+  codegen::CompileStats stats;
+  std::string error;
+  bool failed = mlir::failed(codegen::compileToArtifact(*module, {}, path, stats, error));
+  result->error += error;
+  if (failed) {
+    result->error += "compilation failed";
+    return result;
+  }
+  result->error.clear();
+  result->handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  llvm::sys::fs::remove(path);
+  if (!result->handle) {
+    result->error = dlerror();
+    return result;
+  }
+  result->artifact = static_cast<const loopc_artifact *>(dlsym(result->handle, "loopc_artifact_v1"));
+  if (!result->artifact) {
+    result->error = "no loopc_artifact_v1";
+    return result;
+  }
+  result->metadata.assign(result->artifact->metadata, result->artifact->metadata_bytes);
+  auto parsed = llvm::json::parse(result->metadata);
+  if (!parsed) {
+    result->error = "metadata is not JSON";
+    llvm::consumeError(parsed.takeError());
+    return result;
+  }
+  const llvm::json::Object &root = *parsed->getAsObject();
+  Described &d = result->described;
+  const llvm::json::Object &bankObject = *root.getObject("bank");
+  d.bankRowBytes = *bankObject.getInteger("row_bytes");
+  d.vocab = *root.getInteger("vocab");
+  for (const auto &value : *bankObject.getArray("fields")) {
+    const auto &field = *value.getAsObject();
+    uint64_t elements = 1;
+    for (const auto &size : *field.getArray("shape"))
+      elements *= *size.getAsInteger();
+    d.fields[field.getString("name")->str()] = {uint64_t(*field.getInteger("offset")), elements};
+  }
+  for (const auto &value : *root.getArray("params")) {
+    const auto &p = *value.getAsObject();
+    std::string name = p.getString("name")->str();
+    bool panel = *p.getString("kind") == "panel";
+    if (d.params.count(name))
+      name += panel ? ":panel" : ":rows";
+    d.params[name] = {uint64_t(*p.getInteger("index")), uint64_t(*p.getInteger("count")), uint64_t(*p.getInteger("rows")),
+                      uint64_t(*p.getInteger("cols")), panel, *p.getString("dtype") == "bf16"};
+  }
+  for (const auto &value : *root.getArray("stages")) {
+    const auto &s = *value.getAsObject();
+    d.stages[s.getString("name")->str()] = {uint64_t(*s.getInteger("arena_row_bytes")), uint64_t(*s.getInteger("scratch_bytes")),
+                                            uint64_t(*s.getInteger("scratch_row_bytes"))};
+  }
+  for (const auto &value : *root.getArray("pools"))
+    d.pageBytes.push_back(*value.getAsObject()->getInteger("page_bytes"));
+  return result;
+}
+
+std::string loopc::test::taskForm(const std::string &text) {
+  std::string messages, out, error;
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  auto module = parse(context, text, messages);
+  if (!module)
+    return messages;
+  codegen::CompileStats stats;
+  if (mlir::failed(codegen::compileToForm(*module, {}, codegen::CodeForm::Task, out, stats, error)))
+    return messages + error;
+  return out;
+}
+
+Compiled::~Compiled() {
+  if (handle)
+    dlclose(handle);
+}
+
+uint8_t *Machine::aligned(std::vector<uint8_t> &bytes, uint64_t size) {
+  bytes.assign(size + 128, 0);
+  auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  return bytes.data() + (64 - address % 64) % 64;
+}
+
+Machine::Machine(const Compiled &compiled, uint32_t capacity, uint32_t workers, uint32_t slots, uint32_t pages)
+    : compiled(compiled), capacity(capacity), workers(workers) {
+  bank = aligned(bankBytes, compiled.described.bankRowBytes * slots);
+  for (uint64_t bytes : compiled.described.pageBytes) {
+    pools.emplace_back();
+    aligned(pools.back(), bytes * pages);
+  }
+  uint64_t entries = 0;
+  for (const auto &[name, p] : compiled.described.params)
+    entries = std::max(entries, p.index + p.count);
+  tables.assign(entries, nullptr);
+  sequences(1, 1, 64);
+}
+
+static uint16_t toBF16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+void Machine::set(const std::string &name, const std::vector<float> &values) {
+  const Described::Param &p = compiled.described.params.at(name);
+  for (uint64_t table = 0; table < p.count; ++table) {
+    const float *from = values.data() + table * p.rows * p.cols;
+    uint64_t rows = p.panel ? (p.rows + 31) / 32 * 32 : p.rows;
+    std::vector<float> flat(rows * p.cols, 0.0f);
+    for (uint64_t r = 0; r < p.rows; ++r)
+      for (uint64_t c = 0; c < p.cols; ++c)
+        flat[p.panel ? (r / 32 * p.cols + c) * 32 + r % 32 : r * p.cols + c] = from[r * p.cols + c];
+    packed.emplace_back();
+    uint8_t *to = aligned(packed.back(), flat.size() * 4);
+    if (p.bf16)
+      for (size_t i = 0; i < flat.size(); ++i)
+        reinterpret_cast<uint16_t *>(to)[i] = toBF16(flat[i]);
+    else
+      std::memcpy(to, flat.data(), flat.size() * 4);
+    tables[p.index + table] = to;
+  }
+}
+
+void Machine::setField(const std::string &name, int slot, const std::vector<float> &values) {
+  const Described::Field &f = compiled.described.fields.at(name);
+  std::memcpy(bank + compiled.described.bankRowBytes * slot + f.offset, values.data(), 4 * f.elements);
+}
+
+std::vector<float> Machine::field(const std::string &name, int slot) const {
+  const Described::Field &f = compiled.described.fields.at(name);
+  std::vector<float> values(f.elements);
+  std::memcpy(values.data(), bank + compiled.described.bankRowBytes * slot + f.offset, 4 * f.elements);
+  return values;
+}
+
+void Machine::sequences(uint32_t count, uint32_t planes, uint32_t stride) {
+  rows.assign(count, {});
+  records.assign(count, {});
+  knobs.assign(count * 8, 1.0f);
+  for (uint32_t s = 0; s < count; ++s) {
+    rows[s].resize(planes * stride);
+    for (uint32_t i = 0; i < planes * stride; ++i)
+      rows[s][i] = int32_t(s * planes * stride + i);
+    for (auto &table : records[s].rows)
+      table = rows[s].data();
+    records[s].stride = stride;
+    records[s].knobs = knobs.data() + 8 * s;
+  }
+}
+
+namespace {
+struct Team {
+  loopc_team abi;
+  std::barrier<> barrier;
+  explicit Team(uint32_t workers) : abi{workers, 0, wait}, barrier(workers) {}
+  static int32_t wait(loopc_team *team, uint32_t, uint32_t) {
+    reinterpret_cast<Team *>(team)->barrier.arrive_and_wait();
+    return 0;
+  }
+};
+} // namespace
+
+int Machine::run(const std::string &stage, std::vector<Lane> &lanes, uint32_t rounds, uint32_t flags) {
+  loopc_stage function = nullptr;
+  for (uint32_t i = 0; i < compiled.artifact->stage_count; ++i)
+    if (compiled.artifact->stages[i].name == stage)
+      function = compiled.artifact->stages[i].run;
+  if (!function)
+    return -1;
+  const Described::Stage &need = compiled.described.stages.at(stage);
+  size_t n = lanes.size();
+  std::vector<int32_t> token, position, sequence, slot, limit, iteration;
+  std::vector<uint8_t> exited;
+  for (const Lane &lane : lanes) {
+    token.push_back(lane.token);
+    position.push_back(lane.position);
+    sequence.push_back(lane.sequence);
+    slot.push_back(lane.slot);
+    limit.push_back(lane.limit);
+    iteration.push_back(lane.iteration);
+    exited.push_back(lane.exited);
+  }
+  logits.assign(n * compiled.described.vocab, 0.0f);
+  loopc_call call{};
+  call.size = sizeof call;
+  call.abi = LOOPC_ABI_VERSION;
+  call.lanes = uint32_t(n);
+  call.rounds = rounds;
+  call.token = token.data();
+  call.position = position.data();
+  call.sequence = sequence.data();
+  call.slot = slot.data();
+  call.limit = limit.data();
+  call.iteration = iteration.data();
+  call.exited = exited.data();
+  call.records = records.data();
+  call.out = logits.data();
+  call.out_stride = compiled.described.vocab * 4;
+  call.flags = flags;
+  loopc_params params{tables.data(), tables.size()};
+  std::vector<uint8_t> arenaBytes;
+  loopc_memory memory{};
+  memory.bank = bank;
+  memory.bank_row_bytes = compiled.described.bankRowBytes;
+  for (size_t i = 0; i < pools.size(); ++i) {
+    auto address = reinterpret_cast<uintptr_t>(pools[i].data());
+    memory.pools[i] = {pools[i].data() + (64 - address % 64) % 64, compiled.described.pageBytes[i]};
+  }
+  memory.arena = aligned(arenaBytes, need.arenaRowBytes * capacity);
+  std::memset(memory.arena, 0xff, need.arenaRowBytes * capacity); // NaN where nothing was written
+  memory.capacity = capacity;
+  std::vector<std::vector<uint8_t>> scratchBytes(workers);
+  std::vector<uint8_t *> scratch;
+  for (auto &bytes : scratchBytes) {
+    scratch.push_back(aligned(bytes, need.scratchBytes + need.scratchRowBytes * capacity));
+    std::memset(scratch.back(), 0xff, need.scratchBytes + need.scratchRowBytes * capacity);
+  }
+  memory.scratch = scratch.data();
+  Team team(workers);
+  std::vector<int> results(workers);
+  std::vector<std::thread> threads;
+  for (uint32_t w = 1; w < workers; ++w)
+    threads.emplace_back([&, w] { results[w] = function(&call, &params, &memory, &team.abi, w); });
+  results[0] = function(&call, &params, &memory, &team.abi, 0);
+  for (auto &thread : threads)
+    thread.join();
+  for (size_t i = 0; i < n; ++i) {
+    lanes[i].iteration = iteration[i];
+    lanes[i].exited = exited[i];
+  }
+  for (int result : results)
+    if (result)
+      return result;
+  return 0;
+}

@@ -1,0 +1,72 @@
+// Compiles a LANES model given as text, loads the artefact and calls its stages with memory of the test.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include "loopc/runtime/abi.h"
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loopc::test {
+
+/// The parts of the metadata that a caller needs.
+struct Described {
+  struct Field { uint64_t offset, elements; };
+  struct Param { uint64_t index, count, rows, cols; bool panel, bf16; };
+  struct Stage { uint64_t arenaRowBytes, scratchBytes, scratchRowBytes; };
+  std::map<std::string, Field> fields;
+  std::map<std::string, Param> params;
+  std::map<std::string, Stage> stages;
+  std::vector<uint64_t> pageBytes;
+  uint64_t bankRowBytes = 0, vocab = 0;
+};
+
+/// A loaded artefact. `error` is not empty if something went wrong on the way.
+struct Compiled {
+  std::string error, metadata;
+  const loopc_artifact *artifact = nullptr;
+  Described described;
+  void *handle = nullptr;
+  ~Compiled();
+};
+std::unique_ptr<Compiled> compile(const std::string &text);
+
+/// Text of the TASK form, for messages.
+std::string taskForm(const std::string &text);
+
+struct Lane {
+  int32_t token = 0, position = 0, sequence = 0, slot = 0, limit = 1, iteration = 0;
+  uint8_t exited = 0;
+};
+
+/// Memory for calls: parameters, bank, pages, arena, workers.
+class Machine {
+public:
+  Machine(const Compiled &compiled, uint32_t capacity, uint32_t workers, uint32_t slots = 64, uint32_t pages = 64);
+  /// Values of a parameter, row-major, table after table; packed as the metadata says.
+  void set(const std::string &param, const std::vector<float> &values);
+  void setField(const std::string &field, int slot, const std::vector<float> &values);
+  std::vector<float> field(const std::string &field, int slot) const;
+  /// Runs a stage over `lanes` (columns are written back). Returns the first worker's nonzero value, or 0.
+  int run(const std::string &stage, std::vector<Lane> &lanes, uint32_t rounds = 1, uint32_t flags = 0);
+  /// Row tables: planes x stride entries per sequence, the same for all pools. Row ids are dense: sequence, plane, position.
+  void sequences(uint32_t count, uint32_t planes, uint32_t stride);
+
+  std::vector<float> logits; ///< [lanes, vocab] of the last call of head
+  std::vector<loopc_sequence> records;
+  std::vector<std::vector<int32_t>> rows;
+  std::vector<float> knobs;
+  std::vector<std::vector<uint8_t>> pools;
+
+private:
+  uint8_t *aligned(std::vector<uint8_t> &bytes, uint64_t size);
+  const Compiled &compiled;
+  uint32_t capacity, workers;
+  std::vector<std::vector<uint8_t>> packed;
+  std::vector<const void *> tables;
+  std::vector<uint8_t> bankBytes;
+  uint8_t *bank;
+};
+
+} // namespace loopc::test

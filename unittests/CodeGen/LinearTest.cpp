@@ -1,0 +1,109 @@
+// Linears: exact small integers, equal bits for every number of rows, epilogues.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Harness.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace loopc::test;
+
+static std::string model(int k, int n, const std::string &type) {
+  std::string K = std::to_string(k), N = std::to_string(n);
+  std::string rows = "tensor<?x" + K + "xf32, #lane>", out = "tensor<?x" + N + "xf32, #lane>";
+  std::string x = "%x";
+  std::string cast;
+  std::string in = rows;
+  if (type == "bf16") {
+    in = "tensor<?x" + K + "xbf16, #lane>";
+    cast = "    %xb = arith.truncf %x : " + rows + " to " + in + "\n";
+    x = "%xb";
+  }
+  return "#lane = #loop.rows<lane>\n"
+         "loop.model @m phase(lanes) {\n"
+         "  loop.weight @w : tensor<" + N + "x" + K + "x" + type + ">\n"
+         "  loop.weight @b : tensor<" + N + "xf32>\n"
+         "  loop.bank @slot [#loop.field<\"x\" : tensor<" + K + "xf32>>]\n"
+         "  loop.stage @head {\n"
+         "  ^bb0(%L: !loop.lanes<lane>, %R: index, %b: !loop.bank<@slot>):\n"
+         "    %x = loop.load %b[\"x\"] at %L : !loop.bank<@slot>, !loop.lanes<lane> -> " + rows + "\n" + cast +
+         "    %W = loop.param @w : tensor<" + N + "x" + K + "x" + type + ">\n"
+         "    %B = loop.param @b : tensor<" + N + "xf32>\n"
+         "    %y = loop.linear " + x + ", %W bias %B order(<chain>) : (" + in + ", tensor<" + N + "x" + K + "x" + type + ">, tensor<" + N +
+         "xf32>) -> " + out + "\n"
+         "    loop.return %b, %y : !loop.bank<@slot>, " + out + "\n  }\n}\n";
+}
+
+static void exact(int k, int n, const std::string &type) {
+  auto compiled = compile(model(k, n, type));
+  ASSERT_EQ(compiled->error, "") << taskForm(model(k, n, type));
+  for (uint32_t workers : {1u, 3u}) {
+    Machine machine(*compiled, 64, workers);
+    std::vector<float> w(size_t(n) * k), b(n);
+    for (size_t i = 0; i < w.size(); ++i)
+      w[i] = float(int(i * 7 % 11) - 5);
+    for (int i = 0; i < n; ++i)
+      b[i] = float(i % 13);
+    machine.set("w", w);
+    machine.set("b", b);
+    for (int m : {1, 2, 3, 5, 6, 7, 13, 48, 50}) {
+      std::vector<Lane> lanes(m);
+      std::vector<std::vector<float>> x(m, std::vector<float>(k));
+      for (int r = 0; r < m; ++r) {
+        lanes[r].slot = m - 1 - r;
+        for (int i = 0; i < k; ++i)
+          x[r][i] = float((r * 3 + i) % 7 - 3);
+        machine.setField("x", lanes[r].slot, x[r]);
+      }
+      ASSERT_EQ(machine.run("head", lanes), 0);
+      for (int r = 0; r < m; ++r)
+        for (int j = 0; j < n; ++j) {
+          float want = b[j];
+          for (int i = 0; i < k; ++i)
+            want += w[size_t(j) * k + i] * x[r][i];
+          ASSERT_EQ(machine.logits[size_t(r) * n + j], want) << "m " << m << " row " << r << " column " << j << " workers " << workers;
+        }
+    }
+  }
+}
+
+TEST(Linear, exactF32) { exact(70, 45, "f32"); }
+TEST(Linear, exactF32Wide) { exact(64, 288, "f32"); }
+TEST(Linear, exactBF16) { exact(37, 160, "bf16"); }
+TEST(Linear, exactTiny) { exact(3, 1, "f32"); }
+
+// The chain order, computed here one fused multiply-add at a time, for random data and every row count.
+TEST(Linear, bitsDoNotDependOnTheRowCount) {
+  const int k = 101, n = 96;
+  auto compiled = compile(model(k, n, "f32"));
+  ASSERT_EQ(compiled->error, "");
+  Machine machine(*compiled, 64, 2);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> w(n * k), b(n, 0.0f);
+  for (float &v : w)
+    v = normal(random) * std::exp2f(float(int(random() % 9)) - 4);
+  machine.set("w", w);
+  machine.set("b", b);
+  for (int m = 1; m <= 18; ++m) {
+    std::vector<Lane> lanes(m);
+    std::vector<std::vector<float>> x(m, std::vector<float>(k));
+    for (int r = 0; r < m; ++r) {
+      std::mt19937 own(r + 5);
+      for (float &v : x[r])
+        v = normal(own);
+      normal.reset();
+      lanes[r].slot = r;
+      machine.setField("x", r, x[r]);
+    }
+    ASSERT_EQ(machine.run("head", lanes), 0);
+    for (int r = 0; r < m; ++r)
+      for (int j = 0; j < n; ++j) {
+        float want = 0.0f;
+        for (int i = 0; i < k; ++i)
+          want = std::fmaf(x[r][i], w[j * k + i], want);
+        float got = machine.logits[r * n + j];
+        ASSERT_EQ(std::memcmp(&got, &want, 4), 0) << "m " << m << " row " << r << " column " << j << ": " << got << " " << want;
+      }
+  }
+}
