@@ -109,6 +109,8 @@ Val Elaborator::configValue(const std::string &name) {
         diagnostic.help("give `" + entry.from->keys[0] + "` in the published file, or `--set " + name + "=…`");
     } else if (const auto *word = as<NameExpr>(entry.value); word && entryIsWord(entry, word->name).value_or(false))
       slot.value = Val::ofWord(word->name);
+    else if (word && as<SetExpr>(entry.domain) && !slots.count(word->name) && word->name != "none")
+      error(ErrorCode::L0708, entry.value->range, "expected `" + name + "` in " + sourceText(entry.domain->range) + ", but got " + word->name);
     else
       slot.value = evaluate(entry.value.get());
     if (slot.value.is(Kind::Index) || slot.value.is(Kind::Runtime) || slot.value.is(Kind::Option)) {
