@@ -1,0 +1,141 @@
+// Attention in generated code: grouped heads, many key blocks, windows, soft caps, missing rows, bf16 rows.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Harness.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace loopc::test;
+
+namespace {
+struct Shape {
+  int heads, keyHeads, dim;
+  std::string rows = "f32", extra;
+};
+
+std::string model(const Shape &s) {
+  auto n = [](int v) { return std::to_string(v); };
+  std::string q = n(s.heads) + "x" + n(s.dim), k = n(s.keyHeads) + "x" + n(s.dim);
+  std::string rowsOf = ", #lane>", kType = "tensor<?x" + k + "xf32" + rowsOf, kRow = "tensor<?x" + k + "x" + s.rows + rowsOf;
+  std::string qType = "tensor<?x" + q + "xf32" + rowsOf;
+  std::string load = " at %L : !loop.bank<@slot>, !loop.lanes<lane> -> ";
+  std::string casts, key = "%k", value = "%v";
+  if (s.rows == "bf16") {
+    casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " + kRow + "\n";
+    key = "%kb";
+    value = "%vb";
+  }
+  return "#lane = #loop.rows<lane>\n"
+         "loop.model @m phase(lanes) {\n"
+         "  loop.site @a kv heads " + n(s.keyHeads) + " dim " + n(s.dim) +
+         " plan(#loop.site_plan<write (d) -> (0), read (d) -> (0), planes (d) -> (1), rows " + s.rows + ">) stage @prelude\n"
+         "  loop.bank @slot [#loop.field<\"q\" : tensor<" + q + "xf32>>, #loop.field<\"k\" : tensor<" + k + "xf32>>, #loop.field<\"v\" : tensor<" +
+         k + "xf32>>, #loop.field<\"o\" : tensor<" + q + "xf32>>]\n"
+         "  loop.stage @prelude {\n"
+         "  ^bb0(%L: !loop.lanes<lane>, %R: index, %b: !loop.bank<@slot>, %c: !loop.cache<@prelude>):\n"
+         "    %q = loop.load %b[\"q\"]" + load + qType + "\n    %k = loop.load %b[\"k\"]" + load + kType + "\n    %v = loop.load %b[\"v\"]" + load +
+         kType + "\n" + casts + "    %c1 = loop.kv.append " + key + ", " + value + " to %c at @a lanes %L : " + kRow + ", " + kRow +
+         ", !loop.cache<@prelude>, !loop.lanes<lane> -> !loop.cache<@prelude>\n"
+         "    %o = loop.kv.attend %q in %c1 at @a lanes %L scale(0.25) " + s.extra + " order(<keys, 64, 512>) : " + qType +
+         ", !loop.cache<@prelude>, !loop.lanes<lane> -> " + qType + "\n"
+         "    %b1 = loop.store %o to %b[\"o\"] at %L : " + qType + ", !loop.bank<@slot>, !loop.lanes<lane> -> !loop.bank<@slot>\n"
+         "    loop.return %b1, %c1 : !loop.bank<@slot>, !loop.cache<@prelude>\n  }\n}\n";
+}
+
+float rounded(float value, bool bf16) {
+  if (!bf16)
+    return value;
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+void check(const Shape &s, int positions, int window = 0, double cap = 0, int missing = -1) {
+  auto compiled = compile(model(s));
+  ASSERT_EQ(compiled->error, "") << model(s);
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> q, k, v, first;
+  auto fill = [&](int n) {
+    std::vector<float> x(n);
+    for (float &e : x)
+      e = normal(random);
+    return x;
+  };
+  for (int p = 0; p < positions; ++p) {
+    q.push_back(fill(s.heads * s.dim));
+    k.push_back(fill(s.keyHeads * s.dim));
+    v.push_back(fill(s.keyHeads * s.dim));
+  }
+  for (int chunk : {positions, 7}) {
+    Machine machine(*compiled, positions, 2, positions, positions / 16 + 1);
+    machine.sequences(1, 1, positions);
+    for (int i = 0; i < positions; ++i) // rows in another order than positions
+      machine.rows[0][i] = (i * 7 + 3) % positions;
+    if (missing >= 0)
+      machine.rows[0][missing] = -1;
+    for (int p = 0; p < positions; ++p) {
+      machine.setField("q", p, q[p]);
+      machine.setField("k", p, k[p]);
+      machine.setField("v", p, v[p]);
+    }
+    for (int begin = 0; begin < positions; begin += chunk) {
+      std::vector<Lane> lanes;
+      for (int p = begin; p < std::min(positions, begin + chunk); ++p) {
+        Lane lane;
+        lane.position = lane.slot = p;
+        lanes.push_back(lane);
+      }
+      ASSERT_EQ(machine.run("prelude", lanes), 0);
+    }
+    for (int p : {0, 1, 15, 16, 63, 64, 65, positions / 2, positions - 1}) {
+      if (p >= positions)
+        continue;
+      std::vector<float> got = machine.field("o", p);
+      if (chunk == positions)
+        first.push_back(got);
+      else {
+        ASSERT_EQ(first.front(), got) << "position " << p << " depends on the cut";
+        first.erase(first.begin());
+      }
+      for (int h = 0; h < s.heads; ++h) {
+        int kh = h / (s.heads / s.keyHeads);
+        double sum = 0, top = -1e30;
+        std::vector<double> want(s.dim), scores(p + 1, -1e30);
+        for (int pass = 0; pass < 2; ++pass)
+          for (int j = window ? std::max(0, p + 1 - window) : 0; j <= p; ++j) {
+            if (j == missing)
+              continue;
+            if (pass == 0) {
+              double dot = 0;
+              for (int i = 0; i < s.dim; ++i)
+                dot += double(q[p][h * s.dim + i]) * rounded(k[j][kh * s.dim + i], s.rows == "bf16");
+              scores[j] = dot * 0.25;
+              if (cap > 0)
+                scores[j] = cap * std::tanh(scores[j] / cap);
+              top = std::max(top, scores[j]);
+            } else {
+              double w = std::exp(scores[j] - top);
+              sum += w;
+              for (int i = 0; i < s.dim; ++i)
+                want[i] += w * rounded(v[j][kh * s.dim + i], s.rows == "bf16");
+            }
+          }
+        for (int i = 0; i < s.dim; ++i)
+          ASSERT_NEAR(got[h * s.dim + i], sum > 0 ? want[i] / sum : 0.0, 1e-5) << "position " << p << " head " << h << " element " << i;
+      }
+    }
+  }
+}
+} // namespace
+
+TEST(Attend, manyBlocks) { check({2, 1, 64}, 1200); }
+TEST(Attend, groupedHeads) { check({6, 2, 24}, 130); }
+TEST(Attend, smallHeads) { check({2, 2, 2}, 40); }
+TEST(Attend, window) { check({2, 2, 16, "f32", "window(70)"}, 300, 70); }
+TEST(Attend, softCap) { check({2, 2, 16, "f32", "softcap(1.5)"}, 90, 0, 1.5); }
+TEST(Attend, bf16Rows) { check({4, 2, 40, "bf16"}, 150); }
+TEST(Attend, positionWithoutARow) { check({1, 1, 8}, 80, 0, 0, 0); }
