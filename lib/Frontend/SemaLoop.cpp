@@ -120,10 +120,15 @@ void Elaborator::finishRegion(Carried &carried, ProgramOp &op, bool prune) {
   }
   op.regions.push_back(std::move(region));
   const std::vector<ValueId> results = op.results;
+  const bool loop = op.kind == OpKind::Loop;
+  const SourceRange range{op.loc.begin, op.loc.end};
   regions.back()->ops.push_back(std::move(op));
   for (size_t k = 0; k < kept.size(); ++k)
-    if (Binding *binding = lookup(kept[k]))
+    if (Binding *binding = lookup(kept[k])) {
       binding->value = Val::ofRuntime(results[k]);
+      if (!loop) // a loop's own body observes its states
+        tap(kept[k], binding->value, range);
+    }
   carried.names = kept;
 }
 
