@@ -200,25 +200,35 @@ private:
     }
   }
 
-  /// First every key finds its rule, so that an action may use the captures of all of them; then the actions run.
+  /// First every key finds its rule, so that an action may use the captures of all of them; then the actions run, each
+  /// with the captures of its own rule before those of others.
   void runRules() {
-    std::vector<const Rule *> matched;
-    all = plan.scope;
+    std::vector<std::pair<const Rule *, Scope>> matched;
     if (files.json.contains("run"))
       for (const auto &[key, value] : files.json["run"].items()) {
-        const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, all);
+        Scope own;
+        const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
         if (!rule)
           failExpected(place("run." + key), "a word of " + table.file, value.dump());
-        matched.push_back(rule);
+        matched.emplace_back(rule, std::move(own));
       }
     for (const Rule &rule : table.rules) {
       words::Table one{table.file, {rule}};
-      if (rule.kind == Rule::Kind::Case && one.find(Rule::Kind::Case, "", files.facts, nullptr, -1, all))
-        matched.push_back(&rule);
+      Scope own;
+      if (one.find(Rule::Kind::Case, "", files.facts, nullptr, -1, own))
+        matched.emplace_back(&rule, std::move(own));
     }
-    for (const Rule *rule : matched)
+    all = plan.scope;
+    for (const auto &[rule, own] : matched)
+      for (const auto &[name, value] : own)
+        all[name] = value;
+    for (const auto &[rule, own] : matched) {
+      Scope scope = all;
+      for (const auto &[name, value] : own)
+        scope[name] = value;
       for (const Action &action : rule->actions)
-        apply(action, all);
+        apply(action, scope);
+    }
   }
 
   int64_t whole(const words::Expr &expr, const Scope &scope) {

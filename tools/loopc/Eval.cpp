@@ -50,8 +50,8 @@ bool computesWithCount(const frontend::Program &program, const frontend::Program
       isCount[op.results[0]] = true;
       continue;
     }
-    for (size_t i = op.kind == frontend::OpKind::Loop ? 1 : 0; i < op.operands.size(); ++i)
-      if (isCount[op.operands[i]])
+    for (frontend::ValueId operand : op.operands)
+      if (isCount[operand])
         return true;
     for (const frontend::ProgramRegion &inner : op.regions)
       if (computesWithCount(program, inner, isCount))
