@@ -269,6 +269,7 @@ private:
   static const std::set<std::string> &deferredBuiltins();
   Val callBuiltin(const std::string &name, const CallExpr &call, const ProgramType *expected,
                   const std::vector<PathSegment> *instance = nullptr, const CallExpr *statics = nullptr);
+  Val recovered(const std::vector<TypeSyntax> &types);
   const Expr *positional(Arguments &args, size_t n, const char *what);
   Val named(Arguments &args, const std::string &name);
   bool has(Arguments &args, const std::string &name) const { return args.named.count(name) != 0; }

@@ -104,12 +104,30 @@ Val Elaborator::callBuiltin(const std::string &name, const CallExpr &call, const
   instancePath = instance; // a shared operator: its path is the instance's name, whatever surrounds the call
   Val result = (this->*found->second)(args);
   instancePath = savedInstance;
+  if (result.poison() && !configMode)
+    return recovered(call.results);
   for (const auto &[argument, value] : args.named)
     if (!args.used.count(argument) && !result.poison()) {
       error(ErrorCode::L0203, value->name.range, "`" + name + "` has no parameter `" + argument + "`");
       return {};
     }
   return result;
+}
+
+/// After an error, values of the types that were written, so that what follows is still checked.
+Val Elaborator::recovered(const std::vector<TypeSyntax> &types) {
+  if (types.empty() || exhausted || !diags.hasErrors())
+    return {};
+  Val tuple = Val::make(Kind::Tuple);
+  for (const TypeSyntax &syntax : types) {
+    const unsigned before = diags.errorCount();
+    std::optional<ProgramType> type = resolveType(syntax);
+    if (!type || diags.errorCount() != before)
+      return {};
+    type->scope = ValueScope::Run;
+    tuple.elements.push_back(Val::ofRuntime(deferredValue("an error", *type, syntax.range)));
+  }
+  return tuple.elements.size() == 1 ? tuple.elements[0] : tuple;
 }
 
 const Expr *Elaborator::positional(Arguments &args, size_t n, const char *what) {

@@ -163,7 +163,8 @@ Val Elaborator::evaluateCall(const CallExpr &call, const ProgramType *expected) 
     std::optional<std::vector<PathSegment>> segments = callSegments(call);
     if (!segments)
       return {};
-    return callFunction(*fn->second, call, *segments, false);
+    Val result = callFunction(*fn->second, call, *segments, false);
+    return result.poison() && fn->second->axes.empty() ? recovered(fn->second->results) : result;
   }
   return callBuiltin(callee->name, call, expected);
 }
