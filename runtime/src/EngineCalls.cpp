@@ -2,10 +2,27 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "EngineImpl.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <tuple>
 
 namespace loopc::rt {
+
+namespace {
+
+/// (x - mean) / (std + 1e-8) in double, std with n - 1.
+void standardise(std::span<float> x) {
+  double mean = 0, square = 0;
+  for (float v : x)
+    mean += double(v) / double(x.size());
+  for (float v : x)
+    square += (double(v) - mean) * (double(v) - mean);
+  double std = x.size() > 1 ? std::sqrt(square / double(x.size() - 1)) : 0;
+  for (float &v : x)
+    v = float((double(v) - mean) / (std + 1e-8));
+}
+
+} // namespace
 
 void Engine::Impl::laws(Stage stage, std::span<const Member> lanes, int32_t rounds) {
   arrays.lawLanes.clear();
@@ -150,9 +167,11 @@ void Engine::Impl::writeDraws(const Sequence &s, const Lane &l) {
     const FieldInfo &f = *info.field(d.field);
     std::span<float> to(reinterpret_cast<float *>(slot(l.slot) + f.offset), size_t(f.elements()));
     auto given = s.options.draws.find(d.name);
-    if (given == s.options.draws.end())
+    if (given == s.options.draws.end()) {
       keyedDraw({s.options.seed, nameHash(d.name), s.options.request, l.position, 0}, d.law, 0, to);
-    else
+      if (d.standardise)
+        standardise(to);
+    } else
       std::copy_n(given->second.values.begin() + ptrdiff_t(size_t(l.position - given->second.first) * to.size()),
                   to.size(), to.begin());
   }

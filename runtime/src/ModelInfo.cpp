@@ -89,12 +89,12 @@ public:
   }
   Law law() const {
     Law law;
-    std::string kind = at("kind").oneOf({"normal", "truncated_normal", "uniform", "constant"});
+    std::string kind = at("kind").oneOf({"normal", "truncated_normal", "uniform", "constant", "standardised_normal"});
     auto number = [&](const char *key, double &to) {
       if (has(key))
         to = at(key).number();
     };
-    law.kind = kind == "normal"             ? Law::Normal
+    law.kind = kind == "normal" || kind == "standardised_normal" ? Law::Normal
                : kind == "truncated_normal" ? Law::TruncatedNormal
                : kind == "uniform"          ? Law::Uniform
                                             : Law::Constant;
@@ -131,7 +131,9 @@ PolicyInfo readPolicy(const Node &n) {
       n.at("name").fail("a policy with a parameter in 1 .. 65535", rt::quoted(p.name));
     p.parameter = int32_t(k);
   }
-  p.holes = n.has("holes") ? n.at("holes").oneOf({"refuse", "last_exited", "always_last"}) : "";
+  p.holes = n.has("holes") ? n.at("holes").oneOf({"refuse", "last_exited", "latest", "always_last"}) : "";
+  if (p.holes == "latest") // the newest plane not deeper than the query: a token has all planes up to its exit
+    p.holes = "last_exited";
   if (p.map == "last_exited" || p.map == "always_last") {
     p.holes = p.map;
     p.map = "depth_indexed";
@@ -220,6 +222,7 @@ void readBank(const Node &root, ModelInfo &m) {
     d.name = n.at("name").string();
     d.field = n.at("field").string();
     d.law = n.at("law").law();
+    d.standardise = n.at("law").at("kind").string() == "standardised_normal";
     const FieldInfo *field = m.field(d.field);
     if (!field)
       n.at("field").fail("a field of the bank", rt::quoted(d.field));
@@ -304,7 +307,7 @@ void readLoop(const Node &root, ModelInfo &m) {
       if (n.has("grain"))
         n.at("grain").oneOf({"token"});
       e.mode = n.has("mode") ? n.at("mode").oneOf({"leave", "select"}) : "";
-      e.min = n.has("min") ? int32_t(n.at("min").integer(1, 65535)) : 1;
+      e.min = n.has("min") ? int32_t(n.at("min").integer(0, 65535)) : 1;
       e.every = n.has("every") ? int32_t(n.at("every").integer(1, 65535)) : 1;
       m.exit = e;
     }

@@ -380,6 +380,26 @@ TEST(Engine, ModelWithoutLoop) {
   EXPECT_NE(messageOf([&] { engine.open({.loops = 2}); }).find("one without a loop"), std::string::npos);
 }
 
+TEST(Engine, StandardisedDraws) {
+  FakeExecutor executor(shapeOf("depth_indexed"));
+  Engine engine(executor, {.capacity = 4, .kvBytes = 1 << 20});
+  SequenceId id = engine.open({.exit = ExitMode::Off});
+  std::vector<int32_t> tokens = {1, 2};
+  FeedResult r = engine.feed(id, tokens, {.logits = LogitsFor::All, .observe = {"draw.m"}});
+  const std::vector<float> &values = r.observed["draw.m"].prelude;
+  ASSERT_EQ(values.size(), 16u);
+  for (int position = 0; position < 2; ++position) {
+    double sum = 0, square = 0;
+    for (int i = 0; i < 8; ++i) {
+      sum += values[size_t(position * 8 + i)];
+      square += values[size_t(position * 8 + i)] * values[size_t(position * 8 + i)];
+    }
+    EXPECT_NEAR(sum, 0, 1e-5);
+    EXPECT_NEAR(square, 7, 1e-4);
+  }
+  EXPECT_NE(values[0], values[8]);
+}
+
 TEST(Engine, RefusesWithBothValues) {
   FakeExecutor executor(shapeOf("depth_indexed"));
   Engine engine(executor, {.capacity = 4, .kvBytes = 1 << 20});
@@ -390,7 +410,7 @@ TEST(Engine, RefusesWithBothValues) {
   has(messageOf([&] { engine.open({.exit = ExitMode::Leave}); }), "policy depth_indexed");
   has(messageOf([&] { engine.open({.knobs = {{"treshold", 1.f}}}); }), "one of threshold");
   has(messageOf([&] { engine.open({.knobs = {{"threshold", 101.f}}}); }), "but got 101");
-  has(messageOf([&] { engine.open({.draws = {{"m", {}}}}); }), "a draw of the model");
+  has(messageOf([&] { engine.open({.draws = {{"absent", {}}}}); }), "a draw of the model");
   SequenceId id = engine.open({.exit = ExitMode::Off, .draws = {{"n", {0, {1, 2}}}}});
   std::vector<int32_t> three = {1, 2, 3}, bad = {7}, many(201, 1);
   has(messageOf([&] { engine.feed(id, three); }), "positions 0 .. 1");

@@ -27,8 +27,10 @@ ModelInfo metadata(const Shape &s) {
       {"name":"e","offset":4,"shape":[],"dtype":"f32","observed":false},
       {"name":"h","offset":8,"shape":[1],"dtype":"f32","observed":true},
       {"name":"acc","offset":12,"shape":[],"dtype":"f32","observed":false},
-      {"name":"c","offset":16,"shape":[],"dtype":"f32","observed":false}]},"draws":)";
-  json += s.draws ? R"([{"name":"n","field":"draw.n","law":{"kind":"uniform","low":0,"high":100},"per":"token"}])" : "[]";
+      {"name":"c","offset":16,"shape":[],"dtype":"f32","observed":false},
+      {"name":"draw.m","offset":32,"shape":[2,4],"dtype":"f32","observed":false}]},"draws":)";
+  json += s.draws ? R"([{"name":"n","field":"draw.n","law":{"kind":"uniform","low":0,"high":100},"per":"token"},
+      {"name":"m","field":"draw.m","law":{"kind":"standardised_normal"},"per":"token"}])" : "[]";
   // Two sites in the core pool would be two ops; here one site with two layers, behind an unused element block.
   json += R"(,"pools":[{"stage":"prelude","sites":[{"name":"p","layers":1,"heads":1,"dim":1,"offset":0}],
       "page_bytes":128,"dtype":"f32","planes":"1"})";

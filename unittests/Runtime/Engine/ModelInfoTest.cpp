@@ -36,6 +36,10 @@ TEST(ModelInfo, ReadsWhatIsThere) {
   EXPECT_EQ(m.field("h")->shape, std::vector<int64_t>{1});
   EXPECT_EQ(m.draws[0].law.kind, Law::Uniform);
   EXPECT_EQ(m.remarks.size(), 1u);
+  EXPECT_TRUE(m.draws[1].standardise);
+  fake::Shape latest;
+  latest.holes = "latest";
+  EXPECT_EQ(fake::metadata(latest).policy.holes, "last_exited");
   fake::Shape ring;
   ring.policy = "ring(3)";
   EXPECT_EQ(fake::metadata(ring).policy.parameter, 3);

@@ -14,7 +14,8 @@ struct EngineMemory {
   uint32_t capacity = 0; ///< most lanes of a call
 };
 
-/// Runs stages. One call at a time; the engine never calls from two threads.
+/// Runs stages for one engine at a time (the last that bound its memory). One call at a time; the engine never calls
+/// from two threads.
 class Executor {
 public:
   virtual ~Executor() = default;

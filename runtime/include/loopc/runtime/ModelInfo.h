@@ -33,6 +33,8 @@ struct FieldInfo {
 struct DrawInfo {
   std::string name, field;
   Law law;
+  /// Law standardised_normal: the vector x of one token becomes (x - mean) / (std + 1e-8), std with n - 1.
+  bool standardise = false;
 };
 
 /// A run-time option of a sequence (an f32 of loopc_sequence::knobs, in this order).
@@ -55,7 +57,7 @@ struct PolicyInfo {
   std::string name;  ///< as written, for messages
   std::string map;   ///< depth_indexed, ring, stride, first_then_shared, last, boundaries or single
   int32_t parameter = 0;
-  std::string holes; ///< refuse, last_exited or always_last
+  std::string holes; ///< refuse, last_exited (also written latest) or always_last
   std::string order; ///< free, token or chunk
   bool planeZero = false; ///< generated code indexes plane 0 always ("write": "0"); else the plane of the iteration
 };
