@@ -31,28 +31,44 @@ struct KernelEmitter {
       streams.push_back(p ? e.at(wPanel, e.mul(panelBytes, p)) : wPanel);
     SmallVector<Value> sums(m * all, e.splatF32(0.0, lanes));
 
+    // Loads stand where the fewest registers are alive: what there is less of, rows or column registers, is loaded first.
     auto step = [&](Value at, ArrayRef<Value> before) {
       SmallVector<Value> after(before);
-      SmallVector<Value> factors;
       Value xBytes = e.mul(at, 4), wBytes = e.mul(at, 32 * width());
-      for (int64_t i = 0; i < m; ++i)
-        factors.push_back(e.splat(e.load(e.f32(), e.at(rows[i], xBytes)), lanes));
+      auto factor = [&](int64_t i) { return e.splat(e.load(e.f32(), e.at(rows[i], xBytes)), lanes); };
+      auto add = [&](int64_t i, int64_t column, Value a, Value b) {
+        Value &sum = after[i * all + column];
+        sum = e.fma(a, b, sum);
+      };
+      SmallVector<Value> lines;
       for (int64_t p = 0; p < panels; ++p) {
-        Value line = e.at(streams[p], wBytes);
+        lines.push_back(e.at(streams[p], wBytes));
         if (prefetch)
           for (int64_t ahead = 0; ahead < 32 * width(); ahead += 64)
-            LLVM::Prefetch::create(e.b, e.loc, e.at(line, 2048 + ahead), 0, 3, 1);
-        for (int64_t c = 0; c < columns; ++c) {
-          Value b = weights(e.at(line, (first + c) * lanes * width()));
-          for (int64_t i = 0; i < m; ++i) {
-            Value &sum = after[i * all + p * columns + c];
-            sum = e.fma(factors[i], b, sum);
-          }
+            LLVM::Prefetch::create(e.b, e.loc, e.at(lines[p], 2048 + ahead), 0, 3, 1);
+      }
+      auto column = [&](int64_t n) { return weights(e.at(lines[n / columns], (first + n % columns) * lanes * width())); };
+      SmallVector<Value> held;
+      if (m <= all) {
+        for (int64_t i = 0; i < m; ++i)
+          held.push_back(factor(i));
+        for (int64_t n = 0; n < all; ++n) {
+          Value b = column(n);
+          for (int64_t i = 0; i < m; ++i)
+            add(i, n, held[i], b);
+        }
+      } else {
+        for (int64_t n = 0; n < all; ++n)
+          held.push_back(column(n));
+        for (int64_t i = 0; i < m; ++i) {
+          Value a = factor(i);
+          for (int64_t n = 0; n < all; ++n)
+            add(i, n, a, held[n]);
         }
       }
       return after;
     };
-    constexpr int64_t unroll = 4;
+    int64_t unroll = m == 1 ? 4 : 1; // with more rows there are enough independent chains, and no registers to spare
     Value whole = e.mul(e.div(k, unroll), unroll);
     sums = e.loop(e.c(0), whole, e.c(unroll), sums, [&](Value at, ValueRange carried) {
       SmallVector<Value> values(carried);
@@ -114,7 +130,7 @@ LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, Type element) 
                 while (columns % part)
                   --part;
                 for (int64_t first = 0; first < columns; first += part)
-                  kernel.block(count, 1, first, part, xRows, panelAt(n), tile, count <= 2);
+                  kernel.block(count, 1, first, part, xRows, panelAt(n), tile, first == 0);
               };
               if (count == 1)
                 return emit();
