@@ -434,9 +434,14 @@ void Elaborator::checkPublishedKeys() {
             .help("another value is another model; extend the spec rather than the list");
       continue;
     }
-    if (readKeys.count(key) || ignoredKey(key))
+    // Null is what a published file writes for a feature that is not used; an object may be accepted as a whole.
+    bool covered = readKeys.count(key) || ignoredKey(key) || value->is_null();
+    for (size_t dot = key.find('.'); dot != std::string::npos && !covered; dot = key.find('.', dot + 1)) {
+      auto whole = accepted.find(key.substr(0, dot));
+      covered = whole != accepted.end() && !whole->second->value;
+    }
+    if (covered)
       continue;
-    // A nested object may be read as a whole, or its parts by dotted keys.
     Diagnostic &diagnostic = error(ErrorCode::L0701, {configSection->range.begin, configSection->range.begin + 6},
                                    "nothing in this spec reads the key \"" + key + "\" of " + input.publishedName);
     diagnostic.label("its value there is " + brief(*value));

@@ -204,6 +204,14 @@ TEST(Config, Refusals) {
   EXPECT_EQ(Checked("model m\nconfig { a = b; b = a + 1 }").code(), "L0709");
 }
 
+TEST(Config, NullAndAcceptedObjectsAreNotUnknown) {
+  const std::string text = "model m\nconfig { vocab = 11; d = 8; accept \"extras\" any }\nx = embed@e(token, vocab) -> [d]\nlogits = linear@o(x) -> [vocab]";
+  const nlohmann::json covered = {{"unused", nullptr}, {"extras", {{"a", 1}, {"b", {{"c", true}}}}}};
+  EXPECT_TRUE(Checked(text, &covered).program) << Checked(text, &covered).messages();
+  const nlohmann::json unknown = {{"more", {{"a", 1}}}};
+  EXPECT_EQ(Checked(text, &unknown).code(), "L0701");
+}
+
 TEST(Config, HostileValuesGiveMessages) {
   const std::string body = "x = embed@e(token, vocab) -> [d]\nlogits = linear@o(x) -> [vocab]";
   for (const char *text : {"1e400", "-5", "0", "9223372036854775807", "[1,2]", "{}", "\"\"", "true", "1.5", "nan"})
