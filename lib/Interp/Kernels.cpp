@@ -39,7 +39,8 @@ template std::shared_ptr<Packed<double>> pack<double, double>(const double *, in
 
 /// M rows of one panel.
 template <typename T, int M>
-static LOOPC_INLINE void linearBlock(const T *x, int64_t inputs, const T *panel, T *y, int64_t outputs, int64_t columns) {
+static LOOPC_INLINE void linearBlock(const T *x, int64_t inputs, const T *panel, T *y, int64_t outputs,
+                                     int64_t columns) {
   typedef T Lanes __attribute__((ext_vector_type(panelWidth)));
   typedef T Unaligned __attribute__((ext_vector_type(panelWidth), aligned(alignof(T))));
   Lanes sums[M];
@@ -55,8 +56,7 @@ static LOOPC_INLINE void linearBlock(const T *x, int64_t inputs, const T *panel,
       y[m * outputs + i] = sums[m][i];
 }
 
-template <typename T>
-static LOOPC_INLINE void linearPanels(const T *x, int64_t rows, const Packed<T> &weight, T *y) {
+template <typename T> static LOOPC_INLINE void linearPanels(const T *x, int64_t rows, const Packed<T> &weight, T *y) {
   int64_t inputs = weight.inputs, outputs = weight.outputs;
   for (int64_t begin = 0; begin < outputs; begin += panelWidth) {
     const T *panel = weight.panels.data() + begin * inputs;

@@ -19,13 +19,13 @@ template <typename T> struct Packed {
 };
 template <typename T, typename S> std::shared_ptr<Packed<T>> pack(const S *weight, int64_t outputs, int64_t inputs);
 
-/// y[r][o] = chain of fused multiply-adds over ascending k from +0, the same for any number of rows. x is [rows, inputs],
-/// y [rows, outputs].
+/// y[r][o] = chain of fused multiply-adds over ascending k from +0, the same for any number of rows. x is [rows,
+/// inputs], y [rows, outputs].
 void linear(const float *x, int64_t rows, const Packed<float> &weight, float *y);
 void linear(const double *x, int64_t rows, const Packed<double> &weight, double *y);
 
-/// One head of one token: scores q·k * scale (chain over ascending features), c * tanh(score / c) if softcap c > 0, softmax over
-/// the keys in ascending order, weighted sum of the values in the same order.
+/// One head of one token: scores q·k * scale (chain over ascending features), c * tanh(score / c) if softcap c > 0,
+/// softmax over the keys in ascending order, weighted sum of the values in the same order.
 struct AttendShape {
   int64_t dim = 0, valueDim = 0;
   double scale = 1, softcap = 0;

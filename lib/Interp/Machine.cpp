@@ -35,7 +35,7 @@ template <typename T> LogicalResult Machine<T>::runBlock(Block &block, Operation
     auto [entry, isNew] = found.try_emplace(op->getName(), nullptr);
     if (isNew)
       entry->second = rules.lookup(op->getName().getStringRef());
-    LogicalResult done = entry->second ? entry->second(*this, op)
+    LogicalResult done = entry->second      ? entry->second(*this, op)
                          : isa<ParamOp>(op) ? evalParam(cast<ParamOp>(op))
                          : isa<StackOp>(op) ? evalStack(cast<StackOp>(op))
                          : isa<WhereOp>(op) ? evalWhere(cast<WhereOp>(op))
@@ -90,7 +90,8 @@ template <typename T> LogicalResult Machine<T>::evalParam(ParamOp op) {
   for (auto [index, size] : llvm::zip(op.getIndex(), tables)) {
     int64_t i = (*get(index).whole)[0];
     if (i < 0 || i >= size)
-      return fail(op, "expected a table index of `" + op.getWeight() + "` below " + Twine(size) + ", but got " + Twine(i));
+      return fail(op,
+                  "expected a table index of `" + op.getWeight() + "` below " + Twine(size) + ", but got " + Twine(i));
     table = table * size + i;
   }
   V value = V::scalar(table);

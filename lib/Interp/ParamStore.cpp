@@ -20,7 +20,9 @@ static std::string entryName(WeightOp weight, int64_t table, std::string &error)
   if (weight.getIndices()) {
     int64_t index = (*weight.getIndices())[table];
     if (index < 0) {
-      error = ("expected an entry of `" + weight.getSymName() + "` for table " + Twine(table) + ", but got an absent one").str();
+      error =
+          ("expected an entry of `" + weight.getSymName() + "` for table " + Twine(table) + ", but got an absent one")
+              .str();
       return {};
     }
     fills.assign(std::max<size_t>(1, tables.size()), index);
@@ -37,7 +39,8 @@ static std::string entryName(WeightOp weight, int64_t table, std::string &error)
   }
 }
 
-bool readWeight(WeightOp weight, int64_t table, ParamProvider &provider, std::vector<float> &values, std::string &error) {
+bool readWeight(WeightOp weight, int64_t table, ParamProvider &provider, std::vector<float> &values,
+                std::string &error) {
   ModelOp model = getModel(weight);
   auto lookup = [&](StringRef name) {
     auto found = SymbolTable::lookupSymbolIn(model, name);

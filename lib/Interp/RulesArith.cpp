@@ -89,8 +89,12 @@ template <typename T> T remReal(T a, T b) { return std::fmod(a, b); }
 template <typename T> T negReal(T a) { return -a; }
 template <typename T> T same(T a) { return a; }
 /// maximumf and minimumf give NaN if one operand is; maxnumf and minnumf give the other one.
-template <typename T> T maxReal(T a, T b) { return std::isnan(a) || std::isnan(b) ? a + b : a > b || (a == b && !std::signbit(a)) ? a : b; }
-template <typename T> T minReal(T a, T b) { return std::isnan(a) || std::isnan(b) ? a + b : a < b || (a == b && std::signbit(a)) ? a : b; }
+template <typename T> T maxReal(T a, T b) {
+  return std::isnan(a) || std::isnan(b) ? a + b : a > b || (a == b && !std::signbit(a)) ? a : b;
+}
+template <typename T> T minReal(T a, T b) {
+  return std::isnan(a) || std::isnan(b) ? a + b : a < b || (a == b && std::signbit(a)) ? a : b;
+}
 template <typename T> T maxNum(T a, T b) { return std::fmax(a, b); }
 template <typename T> T minNum(T a, T b) { return std::fmin(a, b); }
 
@@ -110,37 +114,63 @@ int64_t minWhole(int64_t a, int64_t b) { return std::min(a, b); }
 template <typename T> bool holds(arith::CmpFPredicate predicate, T a, T b) {
   bool unordered = std::isnan(a) || std::isnan(b);
   switch (predicate) {
-  case arith::CmpFPredicate::AlwaysFalse: return false;
-  case arith::CmpFPredicate::AlwaysTrue: return true;
-  case arith::CmpFPredicate::OEQ: return !unordered && a == b;
-  case arith::CmpFPredicate::OGT: return !unordered && a > b;
-  case arith::CmpFPredicate::OGE: return !unordered && a >= b;
-  case arith::CmpFPredicate::OLT: return !unordered && a < b;
-  case arith::CmpFPredicate::OLE: return !unordered && a <= b;
-  case arith::CmpFPredicate::ONE: return !unordered && a != b;
-  case arith::CmpFPredicate::ORD: return !unordered;
-  case arith::CmpFPredicate::UEQ: return unordered || a == b;
-  case arith::CmpFPredicate::UGT: return unordered || a > b;
-  case arith::CmpFPredicate::UGE: return unordered || a >= b;
-  case arith::CmpFPredicate::ULT: return unordered || a < b;
-  case arith::CmpFPredicate::ULE: return unordered || a <= b;
-  case arith::CmpFPredicate::UNE: return unordered || a != b;
-  case arith::CmpFPredicate::UNO: return unordered;
+  case arith::CmpFPredicate::AlwaysFalse:
+    return false;
+  case arith::CmpFPredicate::AlwaysTrue:
+    return true;
+  case arith::CmpFPredicate::OEQ:
+    return !unordered && a == b;
+  case arith::CmpFPredicate::OGT:
+    return !unordered && a > b;
+  case arith::CmpFPredicate::OGE:
+    return !unordered && a >= b;
+  case arith::CmpFPredicate::OLT:
+    return !unordered && a < b;
+  case arith::CmpFPredicate::OLE:
+    return !unordered && a <= b;
+  case arith::CmpFPredicate::ONE:
+    return !unordered && a != b;
+  case arith::CmpFPredicate::ORD:
+    return !unordered;
+  case arith::CmpFPredicate::UEQ:
+    return unordered || a == b;
+  case arith::CmpFPredicate::UGT:
+    return unordered || a > b;
+  case arith::CmpFPredicate::UGE:
+    return unordered || a >= b;
+  case arith::CmpFPredicate::ULT:
+    return unordered || a < b;
+  case arith::CmpFPredicate::ULE:
+    return unordered || a <= b;
+  case arith::CmpFPredicate::UNE:
+    return unordered || a != b;
+  case arith::CmpFPredicate::UNO:
+    return unordered;
   }
   return false;
 }
 bool holds(arith::CmpIPredicate predicate, int64_t a, int64_t b, uint64_t ua, uint64_t ub) {
   switch (predicate) {
-  case arith::CmpIPredicate::eq: return a == b;
-  case arith::CmpIPredicate::ne: return a != b;
-  case arith::CmpIPredicate::slt: return a < b;
-  case arith::CmpIPredicate::sle: return a <= b;
-  case arith::CmpIPredicate::sgt: return a > b;
-  case arith::CmpIPredicate::sge: return a >= b;
-  case arith::CmpIPredicate::ult: return ua < ub;
-  case arith::CmpIPredicate::ule: return ua <= ub;
-  case arith::CmpIPredicate::ugt: return ua > ub;
-  case arith::CmpIPredicate::uge: return ua >= ub;
+  case arith::CmpIPredicate::eq:
+    return a == b;
+  case arith::CmpIPredicate::ne:
+    return a != b;
+  case arith::CmpIPredicate::slt:
+    return a < b;
+  case arith::CmpIPredicate::sle:
+    return a <= b;
+  case arith::CmpIPredicate::sgt:
+    return a > b;
+  case arith::CmpIPredicate::sge:
+    return a >= b;
+  case arith::CmpIPredicate::ult:
+    return ua < ub;
+  case arith::CmpIPredicate::ule:
+    return ua <= ub;
+  case arith::CmpIPredicate::ugt:
+    return ua > ub;
+  case arith::CmpIPredicate::uge:
+    return ua >= ub;
   }
   return false;
 }
@@ -203,7 +233,8 @@ template <typename T> LogicalResult realToWhole(Machine<T> &m, Operation *op) {
   return forElements(m, op, [&](int64_t r, Val<T> &out, ArrayRef<const Val<T> *> in) {
     for (int64_t i = 0; i < out.width; ++i) {
       T value = in[0]->realRow(r)[i];
-      out.wholeRow(r)[i] = value >= T(-9.2e18) && value <= T(9.2e18) ? wrap(int64_t(value), op->getResult(0).getType()) : 0;
+      out.wholeRow(r)[i] =
+          value >= T(-9.2e18) && value <= T(9.2e18) ? wrap(int64_t(value), op->getResult(0).getType()) : 0;
     }
   });
 }

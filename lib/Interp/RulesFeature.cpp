@@ -92,13 +92,20 @@ template <typename T> LogicalResult normRule(Machine<T> &m, Operation *operation
 
 template <typename T> T act(ActKind kind, T x) {
   switch (kind) {
-  case ActKind::silu: return x / (T(1) + std::exp(-x));
-  case ActKind::gelu: return T(0.5) * x * (T(1) + std::erf(x * T(0.70710678118654752440)));
-  case ActKind::gelu_tanh: return T(0.5) * x * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
-  case ActKind::relu: return x > T(0) || std::isnan(x) ? x : T(0);
-  case ActKind::sigmoid: return T(1) / (T(1) + std::exp(-x));
-  case ActKind::softplus: return std::fmax(x, T(0)) + std::log1p(std::exp(-std::fabs(x)));
-  case ActKind::tanh: return std::tanh(x);
+  case ActKind::silu:
+    return x / (T(1) + std::exp(-x));
+  case ActKind::gelu:
+    return T(0.5) * x * (T(1) + std::erf(x * T(0.70710678118654752440)));
+  case ActKind::gelu_tanh:
+    return T(0.5) * x * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+  case ActKind::relu:
+    return x > T(0) || std::isnan(x) ? x : T(0);
+  case ActKind::sigmoid:
+    return T(1) / (T(1) + std::exp(-x));
+  case ActKind::softplus:
+    return std::fmax(x, T(0)) + std::log1p(std::exp(-std::fabs(x)));
+  case ActKind::tanh:
+    return std::tanh(x);
   }
   return x;
 }

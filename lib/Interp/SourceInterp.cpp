@@ -22,8 +22,8 @@ public:
     for (auto count : machine.model.template getOps<CountOp>()) {
       int64_t value = machine.countOf(config, count.getSymName());
       if (value < int64_t(count.getMin()) || value > int64_t(count.getMax())) {
-        error = ("expected `" + count.getSymName() + "` within " + Twine(count.getMin()) + ".." + Twine(count.getMax()) +
-                 ", but got " + Twine(value))
+        error = ("expected `" + count.getSymName() + "` within " + Twine(count.getMin()) + ".." +
+                 Twine(count.getMax()) + ", but got " + Twine(value))
                     .str();
         return false;
       }

@@ -166,7 +166,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   int64_t heads = qShape[0], groups = vShape[0];
   AttendShape shape{qShape[1], vShape[1], op.getScale().convertToDouble(),
                     op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
-  V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())), v = this->spread(this->get(op.getV()));
+  V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())),
+    v = this->spread(this->get(op.getV()));
   int64_t outer = frames.empty() ? 0 : frames[0].iteration;
   auto plane = [&](const SourceRow<T> &row, int64_t outerIteration) {
     return kv ? planeWritten(kv, flatIteration(row, outerIteration)) : 0;
@@ -176,7 +177,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
     if (!this->active[r])
       continue;
     const SourceRow<T> &row = tokens[r];
-    row.sequence->planes[{site, layer, context, plane(row, outer)}].put(row.position, k.realRow(r), k.width, v.realRow(r), v.width);
+    row.sequence->planes[{site, layer, context, plane(row, outer)}].put(row.position, k.realRow(r), k.width,
+                                                                        v.realRow(r), v.width);
     running[{row.sequence, row.position}] = true;
   }
 
@@ -188,7 +190,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       continue;
     const SourceRow<T> &row = tokens[r];
     int64_t position = row.position;
-    int64_t end = std::max<int64_t>(position + 1, std::min<int64_t>(row.sequence->config.prefix, row.sequence->tokens.size()));
+    int64_t end =
+        std::max<int64_t>(position + 1, std::min<int64_t>(row.sequence->config.prefix, row.sequence->tokens.size()));
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
     const std::vector<int32_t> *done = frames.empty() ? nullptr : &row.sequence->done[{frames[0].op, context}];
     keyRows.clear();
@@ -202,8 +205,9 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
         int64_t run = (i < int64_t(done->size()) ? (*done)[i] : 0) + running.count({row.sequence, i});
         use = rowRead(kv, outer, run, from);
         if (use == KeyUse::Refuse)
-          return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(outer) + " for position " +
-                                    Twine(position) + ", but it ended after " + Twine(run) + " iterations and the policy is `holes refuse`");
+          return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(outer) +
+                                    " for position " + Twine(position) + ", but it ended after " + Twine(run) +
+                                    " iterations and the policy is `holes refuse`");
       }
       if (use == KeyUse::Skip)
         continue;
@@ -225,7 +229,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       if (!source || !source->has(i)) {
         if (this->masked)
           continue;
-        return this->fail(op, "expected keys of position " + Twine(i) + " for position " + Twine(position) + ", but it left none");
+        return this->fail(op, "expected keys of position " + Twine(i) + " for position " + Twine(position) +
+                                  ", but it left none");
       }
       keyRows.push_back(source->k.data() + i * k.width);
       valueRows.push_back(source->v.data() + i * v.width);
@@ -267,8 +272,9 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
       } else {
         StringRef name = cast<KnobValueOp>(op).getKnob();
         auto given = config.knobs.find(name.str());
-        number = given != config.knobs.end() ? given->second
-                                             : cast<KnobOp>(SymbolTable::lookupSymbolIn(model, name)).getValue().convertToDouble();
+        number = given != config.knobs.end()
+                     ? given->second
+                     : cast<KnobOp>(SymbolTable::lookupSymbolIn(model, name)).getValue().convertToDouble();
       }
       if (out.real)
         *out.realRow(r) = T(number);
@@ -288,7 +294,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
     return evalAttend(attend);
   if (auto recur = dyn_cast<RecurOp>(op))
     return evalRecur(recur);
-  return this->fail(op, "expected an op that the interpreter has a rule for, but got `" + op->getName().getStringRef() + "`");
+  return this->fail(op, "expected an op that the interpreter has a rule for, but got `" + op->getName().getStringRef() +
+                            "`");
 }
 
 template class SourceMachine<float>;

@@ -64,11 +64,16 @@ template <typename T> struct SourceSequence {
 inline int64_t planeWritten(mlir::loop::KVAttr kv, int64_t d) {
   int64_t size = std::max<int64_t>(1, kv.getSize());
   switch (kv.getMap()) {
-  case mlir::loop::KVMap::depth_indexed: return d;
-  case mlir::loop::KVMap::single: return 0;
-  case mlir::loop::KVMap::ring: return d % size;
-  case mlir::loop::KVMap::first_then_shared: return std::min(d, size - 1);
-  case mlir::loop::KVMap::stride: return d / size;
+  case mlir::loop::KVMap::depth_indexed:
+    return d;
+  case mlir::loop::KVMap::single:
+    return 0;
+  case mlir::loop::KVMap::ring:
+    return d % size;
+  case mlir::loop::KVMap::first_then_shared:
+    return std::min(d, size - 1);
+  case mlir::loop::KVMap::stride:
+    return d / size;
   }
   return d;
 }
@@ -83,12 +88,16 @@ inline KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, int64_t &it
   if (run > d)
     return KeyUse::Read;
   switch (kv.getHoles()) {
-  case Holes::refuse: return planeWritten(kv, d) == planeWritten(kv, iteration) && run > 0 ? KeyUse::Read : KeyUse::Refuse;
-  case Holes::skip: return KeyUse::Skip;
-  case Holes::zero: return KeyUse::Zero;
+  case Holes::refuse:
+    return planeWritten(kv, d) == planeWritten(kv, iteration) && run > 0 ? KeyUse::Read : KeyUse::Refuse;
+  case Holes::skip:
+    return KeyUse::Skip;
+  case Holes::zero:
+    return KeyUse::Zero;
   case Holes::last_exited:
   case Holes::latest:
-  case Holes::always_last: return run > 0 ? KeyUse::Read : KeyUse::Refuse;
+  case Holes::always_last:
+    return run > 0 ? KeyUse::Read : KeyUse::Refuse;
   }
   return KeyUse::Refuse;
 }

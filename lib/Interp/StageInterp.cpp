@@ -198,7 +198,8 @@ private:
     int64_t layer = 0;
     for (auto [value, size] : llvm::zip(index, site.getTables().value_or(ArrayRef<int64_t>())))
       layer = layer * size + (*get(value).whole)[0];
-    return SiteAt{layout.sites.at(name.getValue().str()), int64_t(site.getHeads()), int64_t(site.getDim()), layer, *site.getPlan()};
+    return SiteAt{layout.sites.at(name.getValue().str()), int64_t(site.getHeads()), int64_t(site.getDim()), layer,
+                  *site.getPlan()};
   }
   /// Row id of (site, plane, position) for a lane, -1 if there is none.
   int32_t rowId(const SiteAt &at, int32_t lane, int64_t plane, int64_t position) {
@@ -209,7 +210,8 @@ private:
     const loopc_pool &pool = memory->pools[at.site.pool];
     int64_t element = int64_t(at.site.offset) + ((at.layer * 2 + kv) * at.heads + head) * LOOPC_PAGE_ROWS * at.dim +
                       int64_t(row % LOOPC_PAGE_ROWS) * at.dim;
-    return pool.base + uint64_t(row / LOOPC_PAGE_ROWS) * pool.page_bytes + size_t(element) * elementBytes(at.site.element);
+    return pool.base + uint64_t(row / LOOPC_PAGE_ROWS) * pool.page_bytes +
+           size_t(element) * elementBytes(at.site.element);
   }
   static int64_t planeAt(AffineMap map, int64_t iteration) {
     Builder builder(map.getContext());
@@ -232,7 +234,8 @@ private:
       int64_t plane = planeAt(at->plan.getWrite(), call->iteration[lane]);
       int32_t row = rowId(*at, lane, plane, call->position[lane]);
       if (row < 0)
-        return fail(op, "expected a row for position " + Twine(call->position[lane]) + " of plane " + Twine(plane) + ", but got none");
+        return fail(op, "expected a row for position " + Twine(call->position[lane]) + " of plane " + Twine(plane) +
+                            ", but got none");
       for (int64_t head = 0; head < at->heads; ++head) {
         storeElements(rowAt(*at, row, 0, head), at->site.element, k.realRow(r) + head * at->dim, at->dim);
         storeElements(rowAt(*at, row, 1, head), at->site.element, v.realRow(r) + head * at->dim, at->dim);
@@ -247,7 +250,8 @@ private:
     if (failed(at))
       return failure();
     int64_t heads = getFeatureShape(op.getQ().getType())[0], dim = at->dim, groups = at->heads;
-    AttendShape shape{dim, dim, op.getScale().convertToDouble(), op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
+    AttendShape shape{dim, dim, op.getScale().convertToDouble(),
+                      op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
     const V &q = get(op.getQ());
     V out = make(op.getResult(), false);
     std::vector<float> scores, widened;
@@ -290,7 +294,8 @@ private:
   V gather(const V &value, ArrayRef<int32_t> index) {
     if (value.uniform)
       return value;
-    V out = value.real ? V::makeReal(false, int64_t(index.size()), value.width) : V::makeWhole(false, int64_t(index.size()), value.width);
+    V out = value.real ? V::makeReal(false, int64_t(index.size()), value.width)
+                       : V::makeWhole(false, int64_t(index.size()), value.width);
     for (auto [r, from] : llvm::enumerate(index))
       if (value.real)
         std::copy_n(value.realRow(from), value.width, out.realRow(r));
@@ -371,7 +376,8 @@ private:
 std::unique_ptr<StageInterp> StageInterp::create(ModelOp model, ParamProvider &params, const StageLayout &layout,
                                                  std::string &error) {
   if (model.getPhase() != Phase::lanes) {
-    error = locatedMessage(model, "expected a model in the form lanes, but got the form " + stringifyPhase(model.getPhase()));
+    error = locatedMessage(model,
+                           "expected a model in the form lanes, but got the form " + stringifyPhase(model.getPhase()));
     return nullptr;
   }
   auto missing = [&](StringRef what, StringRef name) {

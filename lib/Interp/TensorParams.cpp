@@ -18,7 +18,8 @@ static int64_t product(const std::vector<int64_t> &shape) {
 static bool orderRows(const TensorRequest &request, std::vector<float> &values, std::string &error) {
   if (request.rowMap.empty())
     return true;
-  int64_t rows = request.shape.empty() ? 1 : request.shape[0], block = request.rowBlock, cols = product(request.shape) / rows;
+  int64_t rows = request.shape.empty() ? 1 : request.shape[0], block = request.rowBlock,
+          cols = product(request.shape) / rows;
   if (request.rowMap != "adjacent_pairs" || block <= 0 || block % 2 || rows % block) {
     error = "tensor " + request.name + ": expected the row map adjacent_pairs with an even block that divides " +
             std::to_string(rows) + " rows, but got " + request.rowMap + " with " + std::to_string(block);

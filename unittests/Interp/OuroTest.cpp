@@ -74,7 +74,8 @@ TEST_P(OuroVectors, Forward) {
   }
   std::vector<SourceResult> results = ouro.feed(chunks, every);
   std::vector<float> embed = c.real("out.embed"), states = c.real("out.states"), gates = c.real("out.gate_logits"),
-                     pdf = c.real("out.exit_pdf"), perLoop = c.real("out.logits_per_loop"), logits = c.real("out.logits");
+                     pdf = c.real("out.exit_pdf"), perLoop = c.real("out.logits_per_loop"),
+                     logits = c.real("out.logits");
   for (size_t b = 0; b < 2; ++b) {
     near(results[b].logits.data(), &logits[b * 9 * 97], 9 * 97, 6.5e-5, "logits");
     near(results[b].taps["embed"].outside.data(), &embed[b * 9 * 32], 9 * 32, 3.7e-6, "embed");
@@ -98,7 +99,8 @@ TEST_P(OuroVectors, DecodeFullPlanes) {
     ouro.open(b);
     near(ouro.feed({{b, c.tokens(b, 0, 6)}})[0].logits.data(), &prefill[b * 6 * 97], 6 * 97, 6.1e-5, "prefill");
     for (size_t i = 0; i < 6; ++i)
-      near(ouro.feed({{b, c.tokens(b, 6 + i, 7 + i)}})[0].logits.data(), &decode[(b * 6 + i) * 97], 97, 5.9e-5, "decode");
+      near(ouro.feed({{b, c.tokens(b, 6 + i, 7 + i)}})[0].logits.data(), &decode[(b * 6 + i) * 97], 97, 5.9e-5,
+           "decode");
   }
 }
 
@@ -168,7 +170,8 @@ TEST(OuroSchedules, CutsAndBatchesDoNotShow) {
       pieces.insert(pieces.end(), piece.logits.begin(), piece.logits.end());
     }
     EXPECT_EQ(pieces, whole.logits);
-    std::vector<SourceResult> batch = ouro.feed({{2, c.tokens(1, 0, 9)}, {3, c.tokens(0, 0, 9)}, {4, c.tokens(1, 0, 2)}});
+    std::vector<SourceResult> batch =
+        ouro.feed({{2, c.tokens(1, 0, 9)}, {3, c.tokens(0, 0, 9)}, {4, c.tokens(1, 0, 2)}});
     EXPECT_EQ(batch[1].logits, whole.logits);
     if (kv == lastExited) {
       EXPECT_LT(*std::min_element(whole.executed.begin(), whole.executed.end()), 4);

@@ -113,7 +113,8 @@ TEST(Rules, Rope) {
 }
 
 TEST(Rules, Shapes) {
-  EXPECT_EQ(run("%y = loop.slice %x axis 0 from 1 : tensor<4xf32> -> tensor<2xf32>", "%y", "tensor<2xf32>"), (Numbers{2, -3}));
+  EXPECT_EQ(run("%y = loop.slice %x axis 0 from 1 : tensor<4xf32> -> tensor<2xf32>", "%y", "tensor<2xf32>"),
+            (Numbers{2, -3}));
   EXPECT_EQ(run("%m = loop.reshape %x : tensor<4xf32> -> tensor<2x2xf32>\n"
                 "%y = loop.slice %m axis 1 from 1 : tensor<2x2xf32> -> tensor<2x1xf32>",
                 "%y", "tensor<2x1xf32>"),
@@ -147,7 +148,8 @@ TEST(Rules, ColumnsAndIntegers) {
 TEST(Rules, Casts) {
   // 1 + 2^-8 lies between two bf16 numbers and goes to the even one; 1 + 3 * 2^-8 likewise, upwards.
   EXPECT_EQ(run("%c = arith.constant dense<[1.00390625, 1.01171875]> : tensor<2xf32>\n"
-                "%b = arith.truncf %c : tensor<2xf32> to tensor<2xbf16>\n%y = arith.extf %b : tensor<2xbf16> to tensor<2xf32>",
+                "%b = arith.truncf %c : tensor<2xf32> to tensor<2xbf16>\n%y = arith.extf %b : tensor<2xbf16> to "
+                "tensor<2xf32>",
                 "%y", "tensor<2xf32>", {0}, "", Precision::F32),
             (Numbers{1, 1.015625}));
 }
@@ -158,7 +160,8 @@ TEST(Rules, StackAndTables) {
                 "  %one = arith.constant 1 : index\n  %has = arith.cmpi ne, %l, %one : index\n"
                 "  %z = loop.where %has : i1 state(%a : tensor<4xf32>) {\n  ^bb0(%b: tensor<4xf32>):\n"
                 "    %t = loop.param @\"t.{}\"[%l] : tensor<4xf32>\n    %u = arith.addf %b, %t : tensor<4xf32>\n"
-                "    loop.yield %u : tensor<4xf32>\n  } -> tensor<4xf32>\n  loop.yield %z : tensor<4xf32>\n} -> tensor<4xf32>",
+                "    loop.yield %u : tensor<4xf32>\n  } -> tensor<4xf32>\n  loop.yield %z : tensor<4xf32>\n} -> "
+                "tensor<4xf32>",
                 "%r", "tensor<4xf32>"),
             (Numbers{13, 14, 9, 16}));
 }
@@ -173,13 +176,15 @@ TEST(Rules, WherePerToken) {
 
 TEST(Rules, AttendOverEarlierTokens) {
   // Scores are 0 everywhere, so that each token sees the mean of the values up to its own; the window keeps two.
-  std::string ops = "%f = arith.sitofp %i : tensor<i32> to tensor<f32>\n%v = loop.reshape %f : tensor<f32> -> tensor<1x1xf32>\n"
-                    "%z = arith.constant dense<0.0> : tensor<2x1xf32>\n%k = arith.constant dense<0.0> : tensor<1x1xf32>\n"
-                    "%y = loop.attend %z, %k, %v at @a scale(1.0) WINDOW : tensor<2x1xf32>, tensor<1x1xf32>, tensor<1x1xf32>"
-                    " -> tensor<2x1xf32>";
+  std::string ops =
+      "%f = arith.sitofp %i : tensor<i32> to tensor<f32>\n%v = loop.reshape %f : tensor<f32> -> tensor<1x1xf32>\n"
+      "%z = arith.constant dense<0.0> : tensor<2x1xf32>\n%k = arith.constant dense<0.0> : tensor<1x1xf32>\n"
+      "%y = loop.attend %z, %k, %v at @a scale(1.0) WINDOW : tensor<2x1xf32>, tensor<1x1xf32>, tensor<1x1xf32>"
+      " -> tensor<2x1xf32>";
   auto with = [&](const std::string &window) {
     std::string text = ops;
-    return run(text.replace(text.find("WINDOW"), 6, window), "%y", "tensor<2x1xf32>", {2, 4, 9}, "loop.site @a kv heads 1 dim 1\n");
+    return run(text.replace(text.find("WINDOW"), 6, window), "%y", "tensor<2x1xf32>", {2, 4, 9},
+               "loop.site @a kv heads 1 dim 1\n");
   };
   near(with(""), {2, 2, 3, 3, 5, 5});
   near(with("window(2)"), {2, 2, 3, 3, 6.5, 6.5});

@@ -20,8 +20,16 @@ constexpr uint64_t weightSeed = 5, drawSeed = 9;
 /// One model in both forms.
 class Twins {
 public:
+  /// In bf16 the oracle runs PLANNED, which says where numbers are rounded.
   Twins(const std::string &text, const PlanOptions &plan) : source(text), lanes(text), params(weightSeed) {
     std::string error;
+    if (plan.dtype == "bf16") {
+      mlir::PassManager planning(source.context.get());
+      buildPlanPipeline(planning, plan);
+      if (failed(planning.run(*source.module)))
+        throw std::runtime_error("the module cannot be planned");
+      source.model = *source.module->getOps<mlir::loop::ModelOp>().begin();
+    }
     oracle = SourceInterp::create(source.model, params, Precision::F32, keyedDraws(drawSeed), error);
     EXPECT_TRUE(oracle) << error;
     mlir::PassManager pm(lanes.context.get());
@@ -117,7 +125,8 @@ void compare(Twins &twins, std::vector<Request> requests, unsigned schedules, bo
           size_t first = fed[i] - busy[i], vocab = expected.vocab, loops = expected.loops;
           ASSERT_EQ(result->rows, busy[i]);
           std::vector<float> all = asFloat(expected.logits), each = asFloat(expected.iterationLogits);
-          ASSERT_EQ(result->logits, std::vector<float>(&all[first * vocab], &all[fed[i] * vocab])) << "schedule " << seed;
+          ASSERT_EQ(result->logits, std::vector<float>(&all[first * vocab], &all[fed[i] * vocab]))
+              << "schedule " << seed;
           ASSERT_EQ(result->depth, std::vector<int32_t>(&expected.depth[first], &expected.depth[fed[i]]));
           ASSERT_EQ(result->executed, std::vector<int32_t>(&expected.executed[first], &expected.executed[fed[i]]));
           if (everyIteration) {
@@ -183,6 +192,18 @@ TEST(Stages, WithoutHoistingAndMerging) {
   for (Request &request : requests)
     request.tokens = randomTokens(random, 9, 11);
   compare(twins, requests, 5, false);
+}
+
+TEST(Stages, RoundedToBF16) {
+  PlanOptions plan;
+  plan.dtype = "bf16";
+  Twins twins(partsText(), plan);
+  std::mt19937 random(7);
+  std::vector<Request> requests(3);
+  for (Request &request : requests)
+    request.tokens = randomTokens(random, 9, 11);
+  compare(twins, requests, 6, false);
+  EXPECT_EQ(twins.executor->info().kvDType, rt::DType::BF16);
 }
 
 TEST(Stages, ExitsThatLeave) {

@@ -1,9 +1,10 @@
 // The meaning of a model: interprets its SOURCE or PLANNED form, token by token, with nothing forgotten.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// All tokens of a chunk (of one or several sequences) go through the program in lockstep, op by op, one obvious rule per
-// op. Keys and values are kept per (site, layer, plane, position); a token that has exited is a frozen row: it keeps its
-// states and writes no keys. A rule computes each row alone, so no number depends on which other rows are there.
+// All tokens of a chunk (of one or several sequences) go through the program in lockstep, op by op, one obvious rule
+// per op. Keys and values are kept per (site, layer, plane, position); a token that has exited is a frozen row: it
+// keeps its states and writes no keys. A rule computes each row alone, so no number depends on which other rows are
+// there.
 #ifndef LOOPC_INTERP_SOURCEINTERP_H
 #define LOOPC_INTERP_SOURCEINTERP_H
 
@@ -94,8 +95,8 @@ public:
   virtual bool open(uint32_t sequence, const SequenceConfig &config, std::string &error) = 0;
   virtual void close(uint32_t sequence) = 0;
   /// Appends the chunks, all tokens in lockstep (`order token`: one token of each sequence after the other).
-  virtual bool feed(const std::vector<SourceChunk> &chunks, const SourceFeed &options, std::vector<SourceResult> &results,
-                    std::string &error) = 0;
+  virtual bool feed(const std::vector<SourceChunk> &chunks, const SourceFeed &options,
+                    std::vector<SourceResult> &results, std::string &error) = 0;
   /// Drops positions >= `position`.
   virtual void rollback(uint32_t sequence, uint32_t position) = 0;
 };

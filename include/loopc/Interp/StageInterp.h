@@ -41,10 +41,10 @@ struct StageMemory {
 class StageInterp {
 public:
   virtual ~StageInterp() = default;
-  /// The model and the provider must outlive the interpreter. Fails if the module is not in the LANES form or the layout
-  /// lacks a field, a site or a knob of it.
-  static std::unique_ptr<StageInterp> create(mlir::loop::ModelOp model, ParamProvider &params, const StageLayout &layout,
-                                             std::string &error);
+  /// The model and the provider must outlive the interpreter. Fails if the module is not in the LANES form or the
+  /// layout lacks a field, a site or a knob of it.
+  static std::unique_ptr<StageInterp> create(mlir::loop::ModelOp model, ParamProvider &params,
+                                             const StageLayout &layout, std::string &error);
   /// One call to its end: `stage` is prelude, core, coda or head.
   virtual bool run(const std::string &stage, loopc_call &call, const StageMemory &memory, std::string &error) = 0;
 };

@@ -20,8 +20,8 @@ private:
   std::shared_ptr<const rt::TensorSource> source;
 };
 
-/// Seeded values: element i of tensor NAME depends on (seed, NAME, i) alone, the same numbers as rt::PackedParams::random
-/// where a parameter names no law of its own.
+/// Seeded values: element i of tensor NAME depends on (seed, NAME, i) alone, the same numbers as
+/// rt::PackedParams::random where a parameter names no law of its own.
 class RandomParams final : public ParamProvider {
 public:
   explicit RandomParams(uint64_t seed) : seed(seed) {}
