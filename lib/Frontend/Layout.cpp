@@ -137,10 +137,10 @@ std::string Layout::render(Doc root, unsigned width) const {
   return out == "\n" ? "" : out;
 }
 
-/// Pads cells so that the next ones of a run of lines start in one column. Lines whose cells differ too much in width
-/// are left as they are.
+/// Pads cells so that the next ones of a run of lines start in one column. Lines whose cells are much wider than the
+/// narrowest stay out of it.
 void Layout::align(std::vector<Line> &lines) {
-  constexpr size_t mostPadding = 32;
+  constexpr size_t mostPadding = 24;
   auto codeCells = [](const Line &line) { return line.size() - (!line.empty() && line.back().comment); };
   auto widthUpTo = [](const Line &line, size_t cells) {
     size_t width = 0;
@@ -156,14 +156,15 @@ void Layout::align(std::vector<Line> &lines) {
         continue;
       any = true;
       size_t last = first, least = ~size_t(0), most = 0;
-      for (; last < lines.size() && has(lines[last]); ++last) {
-        size_t width = widthUpTo(lines[last], cells(lines[last]));
-        least = std::min(least, width);
-        most = std::max(most, width);
-      }
+      for (; last < lines.size() && has(lines[last]); ++last)
+        least = std::min(least, widthUpTo(lines[last], cells(lines[last])));
+      for (size_t i = first; i < last; ++i)
+        if (size_t width = widthUpTo(lines[i], cells(lines[i])); width <= least + mostPadding)
+          most = std::max(most, width);
       for (size_t i = first; i < last; ++i) {
         size_t count = cells(lines[i]);
-        size_t missing = most - least > mostPadding ? 0 : most - widthUpTo(lines[i], count);
+        size_t width = widthUpTo(lines[i], count);
+        size_t missing = width < most ? most - width : 0;
         if (count > 0)
           lines[i][count - 1].text += std::string(missing + gap, ' ');
       }
