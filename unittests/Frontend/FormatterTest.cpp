@@ -33,6 +33,17 @@ TEST(Formatter, CorpusIsStableAtEveryWidth) {
       expectStable(readFile(path), path.filename().string(), width);
 }
 
+TEST(Formatter, TheModelsOfTheProjectAreLaidOut) {
+  size_t count = 0;
+  for (const auto &path : corpus())
+    if (path.parent_path().filename() == "models") {
+      ++count;
+      std::string text = readFile(path);
+      EXPECT_TRUE(laidOut(text) == text) << path << " is not as `loopc fmt` writes it";
+    }
+  EXPECT_GE(count, 1u);
+}
+
 TEST(Formatter, SpaceIsCanonical) {
   EXPECT_EQ(laidOut("x=f( a,b )+c[ t=k ]*-d^2\n\n\n\ny   =   1;z=2\n"),
             "x = f(a, b) + c[t = k] * -d ^ 2\n\ny = 1;  z = 2\n");
