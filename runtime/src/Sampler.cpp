@@ -89,8 +89,11 @@ void Sampler::collect(std::span<const float> logits, std::span<const int32_t> hi
     size_t keep = 0, sorted = 0;
     while (keep < weights.size() && mass < wanted) {
       if (keep == sorted) {
-        size_t next = std::min(weights.size(), std::max<size_t>(256, 2 * sorted));
-        std::partial_sort(weights.begin() + sorted, weights.begin() + next, weights.end(), before);
+        size_t next = std::min(weights.size(), std::max<size_t>(256, 4 * sorted));
+        auto begin = weights.begin() + ptrdiff_t(sorted), end = weights.begin() + ptrdiff_t(next);
+        if (next < weights.size())
+          std::nth_element(begin, end, weights.end(), before);
+        std::sort(begin, end, before);
         sorted = next;
       }
       mass += weights[keep++].weight;
