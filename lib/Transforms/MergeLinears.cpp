@@ -22,6 +22,12 @@ namespace {
 struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
   using Base::Base;
 
+  /// Linears of one input that could be one.
+  struct Group {
+    SmallVector<LinearOp> linears;
+    std::string name; ///< of the joined weight
+  };
+
   llvm::StringMap<unsigned> readers; ///< loop.param ops of each weight; a tied weight counts for its owner too
 
   bool canMerge(LinearOp linear) {
@@ -29,7 +35,7 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     if (!param || linear.getBias() || !param->hasOneUse() || cast<RankedTensorType>(param.getResult().getType()).getRank() != 2)
       return false;
     auto weight = lookup<WeightOp>(getOperation(), param.getWeightAttr());
-    return weight && !weight.getTie() && !weight.getMerged() && readers.lookup(weight.getSymName()) == 1;
+    return weight && !weight.getTie() && !weight.getMerged();
   }
 
   /// Why `linear` cannot join `first`; empty if it can.
@@ -45,50 +51,56 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     return "";
   }
 
-  void merge(ArrayRef<LinearOp> group) {
+  static ParamOp paramOf(LinearOp linear) { return linear.getWeight().getDefiningOp<ParamOp>(); }
+
+  WeightOp joinWeights(const Group &group, RankedTensorType type) {
     ModelOp model = getOperation();
-    LinearOp first = group.front();
-    Location loc = first.getLoc();
-    std::string name;
-    int64_t rows = 0;
     SmallVector<Attribute> parts;
     WeightOp last;
-    for (LinearOp linear : group) {
-      auto param = linear.getWeight().getDefiningOp<ParamOp>();
-      name += (name.empty() ? "" : "+") + param.getWeight().str();
-      parts.push_back(param.getWeightAttr());
-      rows += cast<RankedTensorType>(param.getResult().getType()).getDimSize(0);
-      auto weight = lookup<WeightOp>(model, param.getWeightAttr());
+    for (LinearOp linear : group.linears) {
+      parts.push_back(paramOf(linear).getWeightAttr());
+      auto weight = lookup<WeightOp>(model, paramOf(linear).getWeightAttr());
       if (!last || last->isBeforeInBlock(weight))
         last = weight;
     }
-    auto firstParam = first.getWeight().getDefiningOp<ParamOp>();
-    auto firstType = cast<RankedTensorType>(firstParam.getResult().getType());
-    auto type = RankedTensorType::get({rows, firstType.getDimSize(1)}, firstType.getElementType());
     OpBuilder b(&getContext());
     b.setInsertionPointAfter(last);
-    WeightOp::create(b, loc, b.getStringAttr(name), TypeAttr::get(type), last.getTablesAttr(), StringAttr(), DenseI64ArrayAttr(),
-                     StringAttr(), IntegerAttr(), FlatSymbolRefAttr(), b.getArrayAttr(parts));
-    b.setInsertionPoint(first);
-    Value weight = ParamOp::create(b, loc, type, FlatSymbolRefAttr::get(&getContext(), name), firstParam.getIndex());
-    auto result = cast<RankedTensorType>(first.getResult().getType());
-    Value joined = LinearOp::create(b, loc, RankedTensorType::get({rows}, result.getElementType()), first.getInput(), weight, Value(),
+    addRemark(model, RemarkId::LinearsMerged, group.linears.size(), group.name, type.getDimSize(0));
+    return WeightOp::create(b, last.getLoc(), b.getStringAttr(group.name), TypeAttr::get(type), last.getTablesAttr(),
+                            StringAttr(), DenseI64ArrayAttr(), StringAttr(), IntegerAttr(), FlatSymbolRefAttr(), b.getArrayAttr(parts));
+  }
+
+  void merge(const Group &group) {
+    LinearOp first = group.linears.front();
+    int64_t rows = 0;
+    for (LinearOp linear : group.linears)
+      rows += cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0);
+    auto part = cast<RankedTensorType>(first.getWeight().getType());
+    auto type = RankedTensorType::get({rows, part.getDimSize(1)}, part.getElementType());
+    auto name = FlatSymbolRefAttr::get(&getContext(), group.name);
+    if (!lookup<WeightOp>(getOperation(), name))
+      joinWeights(group, type);
+    OpBuilder b(first);
+    Value weight = ParamOp::create(b, first.getLoc(), type, name, paramOf(first).getIndex());
+    Type element = cast<RankedTensorType>(first.getResult().getType()).getElementType();
+    Value joined = LinearOp::create(b, first.getLoc(), RankedTensorType::get({rows}, element), first.getInput(), weight, Value(),
                                     first.getOrderAttr());
     int64_t begin = 0;
-    for (LinearOp linear : group) {
-      Value part = SliceOp::create(b, linear.getLoc(), linear.getResult().getType(), joined, 0, begin);
+    for (LinearOp linear : group.linears) {
+      Value slice = SliceOp::create(b, linear.getLoc(), linear.getResult().getType(), joined, 0, begin);
       begin += cast<RankedTensorType>(linear.getResult().getType()).getDimSize(0);
-      linear.getResult().replaceAllUsesWith(part);
+      linear.getResult().replaceAllUsesWith(slice);
     }
-    for (LinearOp linear : group) {
-      auto param = linear.getWeight().getDefiningOp<ParamOp>();
+    for (LinearOp linear : group.linears) {
+      ParamOp param = paramOf(linear);
       linear.erase();
       param.erase();
     }
-    addRemark(model, RemarkId::LinearsMerged, group.size(), name, rows);
   }
 
-  void mergeIn(Block &block) {
+  /// Groups of one block; the indices of a group's first weight are there where its first linear is, and they are those
+  /// of the others.
+  void collect(Block &block, SmallVectorImpl<Group> &groups) {
     llvm::MapVector<Value, SmallVector<LinearOp>> byInput;
     for (LinearOp linear : block.getOps<LinearOp>())
       if (canMerge(linear))
@@ -96,20 +108,25 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     for (auto &[input, linears] : byInput) {
       if (linears.size() < 2)
         continue;
-      SmallVector<LinearOp> group = {linears.front()};
+      SmallVector<Group> alike;
       StringRef why;
-      for (LinearOp linear : llvm::drop_begin(linears)) {
-        StringRef differs = difference(linears.front(), linear);
-        if (differs.empty())
-          group.push_back(linear);
-        else
-          why = differs;
+      for (LinearOp linear : linears) {
+        auto joins = [&](Group &group) {
+          StringRef differs = difference(group.linears.front(), linear);
+          why = differs.empty() ? why : differs;
+          return differs.empty();
+        };
+        auto found = llvm::find_if(alike, joins);
+        Group &group = found == alike.end() ? alike.emplace_back() : *found;
+        group.linears.push_back(linear);
+        group.name += (group.name.empty() ? "" : "+") + paramOf(linear).getWeight().str();
       }
-      if (!why.empty())
-        addRemark(getOperation(), RemarkId::LinearsKept, linears.size() - group.size(), why);
-      // The indices of the first are there where the first is; the others' are the same values.
-      if (group.size() > 1)
-        merge(group);
+      size_t alone = llvm::count_if(alike, [](const Group &group) { return group.linears.size() == 1; });
+      if (alone)
+        addRemark(getOperation(), RemarkId::LinearsKept, alone, why);
+      for (Group &group : alike)
+        if (group.linears.size() > 1)
+          groups.push_back(std::move(group));
     }
   }
 
@@ -123,10 +140,19 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
       if (auto weight = lookup<WeightOp>(model, param.getWeightAttr()); weight && weight.getTie())
         ++readers[*weight.getTie()];
     });
-    SmallVector<Block *> blocks;
-    forward.walk([&](Block *block) { blocks.push_back(block); });
-    for (Block *block : blocks)
-      mergeIn(*block);
+    SmallVector<Group> groups;
+    forward.walk([&](Block *block) { collect(*block, groups); });
+    llvm::StringMap<unsigned> same;
+    for (const Group &group : groups)
+      ++same[group.name];
+    // A weight that is also read alone, or in another company, would be stored twice.
+    for (const Group &group : groups) {
+      bool only = llvm::all_of(group.linears, [&](LinearOp linear) { return readers.lookup(paramOf(linear).getWeight()) == same[group.name]; });
+      if (only)
+        merge(group);
+      else
+        addRemark(model, RemarkId::LinearsKept, group.linears.size(), "one of their weights is read elsewhere");
+    }
   }
 };
 

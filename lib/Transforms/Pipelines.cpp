@@ -61,7 +61,8 @@ struct PlanPipelineOptions : PassPipelineOptions<PlanPipelineOptions> {
 
 void buildPlanPipeline(OpPassManager &pm, const PlanOptions &options) {
   ModelPipeline model(pm, options);
-  model.add(createLoopCheck());
+  pm.nest<loop::ModelOp>().addPass(createLoopCheck());
+  model.add(createLoopSimplify());
   model.add(createCSEPass());
   LoopPlanCountsOptions counts;
   counts.loops = options.loops;

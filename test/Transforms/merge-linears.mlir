@@ -1,5 +1,5 @@
 // RUN: loopc-opt %S/Inputs/ouro.mlir --loop-merge-linears | FileCheck %s --check-prefix=OURO
-// RUN: loopc-opt %s --loop-merge-linears | FileCheck %s
+// RUN: loopc-opt %s --loop-merge-linears -split-input-file | FileCheck %s
 
 // OURO: loop.weight @"layers.{}.q.weight+layers.{}.k.weight+layers.{}.v.weight" : tensor<16x8xf32> tables [2] merged [@"layers.{}.q.weight", @"layers.{}.k.weight", @"layers.{}.v.weight"]
 // OURO: loop.weight @"layers.{}.gate.weight+layers.{}.up.weight" : tensor<24x8xf32>
@@ -9,6 +9,14 @@
 // OURO: loop.slice %[[F]] axis 0 from 8 : tensor<16xf32> -> tensor<4xf32>
 // OURO: loop.slice %[[F]] axis 0 from 12 : tensor<16xf32> -> tensor<4xf32>
 // OURO-NOT: loop.param @"layers.{}.q.weight"[
+
+// One joined weight for all places that read the same company.
+// RUN: loopc-opt %s --loop-merge-linears -split-input-file | FileCheck %s --check-prefix=TWICE
+// TWICE-LABEL: loop.model @twice
+// TWICE: loop.weight @"q+k" : tensor<8x4xf32> tables [5] merged [@q, @k]
+// TWICE-NOT: loop.weight
+// TWICE: loop.param @"q+k"[%{{.*}}]
+// TWICE: loop.param @"q+k"[%{{.*}}]
 
 loop.model @m phase(source) {
   loop.weight @a : tensor<4x4xf32> tables [2]
@@ -27,6 +35,7 @@ loop.model @m phase(source) {
     // CHECK: loop.param @c
     // CHECK: loop.param @d
     // CHECK: name = "LinearsKept", text = "1 linears of one input kept apart: their weights vary over other indices"
+    // CHECK-SAME: name = "LinearsKept", text = "2 linears of one input kept apart: one of their weights is read elsewhere"
     %A = loop.param @a[%i] : tensor<4x4xf32>
     %B = loop.param @b : tensor<4x4xf32>
     %C = loop.param @c : tensor<4x4xf32>
@@ -42,5 +51,36 @@ loop.model @m phase(source) {
     %s3 = arith.addf %s1, %s2 : tensor<4xf32>
     %y2 = loop.linear %s3, %D1 : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>
     loop.return %y2 : tensor<4xf32>
+  }
+}
+
+// -----
+
+loop.model @twice phase(source) {
+  loop.weight @q : tensor<4x4xf32> tables [5]
+  loop.weight @k : tensor<4x4xf32> tables [5]
+  loop.forward @main {
+    %e = arith.constant dense<1.0> : tensor<4xf32>
+    %x = loop.stack @front layers 2 state(%e : tensor<4xf32>) {
+    ^bb0(%l: index, %h: tensor<4xf32>):
+      %Q = loop.param @q[%l] : tensor<4x4xf32>
+      %K = loop.param @k[%l] : tensor<4x4xf32>
+      %q = loop.linear %h, %Q : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>
+      %k = loop.linear %h, %K : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>
+      %s = arith.addf %q, %k : tensor<4xf32>
+      loop.yield %s : tensor<4xf32>
+    } -> tensor<4xf32>
+    %y = loop.stack @back layers 3 state(%x : tensor<4xf32>) {
+    ^bb0(%l: index, %h: tensor<4xf32>):
+      %two = arith.constant 2 : index
+      %i = arith.addi %l, %two : index
+      %Q = loop.param @q[%i] : tensor<4x4xf32>
+      %K = loop.param @k[%i] : tensor<4x4xf32>
+      %q = loop.linear %h, %Q : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>
+      %k = loop.linear %h, %K : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>
+      %s = arith.addf %q, %k : tensor<4xf32>
+      loop.yield %s : tensor<4xf32>
+    } -> tensor<4xf32>
+    loop.return %y : tensor<4xf32>
   }
 }

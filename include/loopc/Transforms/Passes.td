@@ -18,6 +18,10 @@ def LoopCheck : ModelPass<"loop-check"> {
   let options = [Option<"phase", "phase", "std::string", "\"\"", "expected form: source, planned or lanes">];
 }
 
+def LoopSimplify : ModelPass<"loop-simplify"> {
+  let summary = "says in fewer ops what is the same to the bit";
+}
+
 def LoopPlanCounts : ModelPass<"loop-plan-counts"> {
   let summary = "decides who runs each recurrence and its default count";
   let description = [{
