@@ -77,6 +77,8 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   add(targetText(request.cpu));
   for (const std::string &name : observe)
     add(name);
+  for (const frontend::ProgramDraw &draw : program.draws)
+    add(draw.name);
   add(buildIdentity());
   request.hash = hexHash(key);
   return request;

@@ -1,6 +1,7 @@
 // Reading cases and translating them by the words.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "ConformCase.h"
+#include "ProgramEdit.h"
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -124,9 +125,20 @@ void collectNames(const words::Expr &expr, const Scope &scope, CasePlan &plan) {
   if ((expr.kind == Kind::Trace || expr.kind == Kind::TraceFrom) && expr.args[0].kind == Kind::Name &&
       expr.args[0].text == "logits")
     plan.everyIteration = true;
+  if (expr.kind == Kind::Call && expr.text == "layer")
+    return;
   for (const words::Expr &arg : expr.args)
     collectNames(arg, scope, plan);
 }
+
+} // namespace
+
+std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
+  return "layer." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
+         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." + expr.args[2].text;
+}
+
+namespace {
 
 class Planner {
 public:
@@ -167,6 +179,7 @@ public:
     inRules();
     if (!plan.unsupported.empty())
       return std::move(plan);
+    giveValues(*program);
     if (plan.tokens.values.empty())
       failExpected(files.path, "an input that the words call `tokens`", "none");
     outRules(*program);
@@ -331,7 +344,7 @@ private:
           plan.draws[action.name] = readTensor(view, rule->layout);
           break;
         case Action::Kind::Given:
-          plan.unsupported = "values of the loop cannot be given to this version (" + action.name + ")";
+          plan.given[action.name] = readTensor(view, rule->layout);
           break;
         case Action::Kind::ExitAfter:
           plan.exits_ = readTensor(view, rule->layout);
@@ -344,7 +357,39 @@ private:
     }
   }
 
-  void outRules(const frontend::Program &program) {
+  /// A case that gives all the values that matter may leave out the tokens: one for each sequence then.
+  void giveValues(frontend::Program &program) {
+    for (const auto &[name, tensor] : plan.given) {
+      int64_t iterations = tensor.size('T'), batch = tensor.size('B');
+      if (iterations < 1 || batch < 1 || tensor.shape.size() != 2)
+        failExpected(place(tensor.name), "the layout [B, T]", rt::shapeText(tensor.shape));
+      giveValue(program, name, iterations);
+      if (plan.tokens.values.empty()) {
+        plan.tokens.name = "tokens";
+        plan.tokens.shape = {batch, 1};
+        plan.tokens.layout = {{'B', "B"}, {'S', "S"}};
+        plan.tokens.values.assign(size_t(batch), 0);
+        plan.tokens.integer = true;
+      }
+    }
+  }
+
+  /// Taps for the values of single layers that outputs name.
+  void keepLayers(frontend::Program &program, const words::Expr &expr, const Scope &scope) {
+    if (expr.kind == words::Expr::Kind::Call && expr.text == "layer") {
+      if (expr.args[2].kind != words::Expr::Kind::Name)
+        table.fail(expr.args[2].place, "the name of a value", "an expression");
+      std::string tap = layerTap(table, expr, scope);
+      if (plan.names.insert(tap).second)
+        keepLayerValue(program, uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope), expr.args[2].text,
+                       tap);
+      return;
+    }
+    for (const words::Expr &arg : expr.args)
+      keepLayers(program, arg, scope);
+  }
+
+  void outRules(frontend::Program &program) {
     std::set<std::string> states;
     for (const frontend::ProgramLoop &loop : program.loops)
       states.insert(loop.states.begin(), loop.states.end());
@@ -372,6 +417,7 @@ private:
         output.rtol = tolerance[view.name].value("rtol", 0.0);
       }
       collectNames(output.rule->value, output.scope, plan);
+      keepLayers(program, output.rule->value, output.scope);
       plan.outputs.push_back(std::move(output));
     }
     if (plan.outputs.empty())

@@ -74,7 +74,7 @@ struct CasePlan {
   CaseTensor tokens;
   std::optional<CaseTensor> mask, exits_;
   const words::Expr *exitTensorExpr = nullptr;
-  std::map<std::string, CaseTensor> draws;
+  std::map<std::string, CaseTensor> draws, given; ///< values by the names of draws and of values of the loop
   std::vector<CaseOutput> outputs;
   std::vector<std::string> observe; ///< names of values that are no states
   std::set<std::string> names;      ///< all names of values that outputs use
@@ -117,6 +117,8 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
 SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
                              const SequenceRun &run);
 
+/// The name of the tap behind `layer(stack, index, NAME)`.
+std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
 /// The name under which a value of the model is read from the bank: a state's own field, or `obs.NAME`.
 std::string bankField(const rt::ModelInfo &info, const std::string &name);
 

@@ -153,6 +153,12 @@ private:
     }
     if (name == "sequence")
       return make(int64_t(run.tokens.size()), 1, 1, run.tokens);
+    if (name == "layer") {
+      const rt::Observation *seen = observed(layerTap(table, expr, scope));
+      if (!seen)
+        table.fail(expr.place, "a value that was kept", "none");
+      return make(run.positions, 1, elements(*seen), seen->final);
+    }
     SequenceValue first = value(expr.args[0]);
     if (name == "concat")
       return concat(first, value(expr.args[1]));

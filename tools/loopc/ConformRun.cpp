@@ -111,6 +111,14 @@ private:
       else
         options.knobs[setting.name] = float(value);
     }
+    for (const auto &[name, tensor] : plan.given) {
+      int64_t iterations = tensor.size('T');
+      if (options.loops < 0)
+        options.loops = int32_t(iterations);
+      rt::GivenDraw given;
+      given.values.assign(tensor.values.begin() + b * iterations, tensor.values.begin() + (b + 1) * iterations);
+      options.draws["given." + name] = std::move(given);
+    }
     int64_t loops = options.loops > 0 ? options.loops : info.count ? info.count->value : 1;
     scope = scopeOf({}, n);
     if (info.count)

@@ -14,6 +14,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"cumsum", 1},  // running sum over a trace
       {"expect", 2},  // sum over iterations of weight times value
       {"concat", 2},  // a value before the first iteration, then a trace
+      {"layer", 3},   // value of one layer: number of the stack in the text, index, name
       {"keys", 0},    // K planes as kept at the end, axis X
       {"values", 0},  // V planes
       {"depth", 0},   // iterations in the state that was read out

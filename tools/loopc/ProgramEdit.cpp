@@ -1,0 +1,162 @@
+// Changes of a checked model for measurements.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "ProgramEdit.h"
+#include "Support.h"
+#include <algorithm>
+
+namespace loopc::driver {
+
+using namespace frontend;
+
+namespace {
+
+ValueId newValue(Program &program, ProgramType type, const std::string &name) {
+  program.values.push_back({std::move(type), name});
+  return ValueId(program.values.size() - 1);
+}
+
+ProgramOp makeOp(OpKind kind, ProgramLoc loc, std::vector<ValueId> operands, ValueId result) {
+  ProgramOp op;
+  op.kind = kind;
+  op.loc = loc;
+  op.operands = std::move(operands);
+  op.results = {result};
+  return op;
+}
+
+ProgramType vectorOf(int64_t size, ValueScope scope) {
+  ProgramType type;
+  type.scope = scope;
+  type.axes = {{std::to_string(size), size}};
+  return type;
+}
+
+/// The operation of a kind (and table entry) with the list that holds it.
+struct Found {
+  std::vector<ProgramOp> *list = nullptr;
+  size_t index = 0;
+};
+Found find(std::vector<ProgramOp> &ops, OpKind kind, uint32_t ref) {
+  for (size_t i = 0; i < ops.size(); ++i) {
+    if (ops[i].kind == kind && (ref == kNone || ops[i].ref == ref))
+      return {&ops, i};
+    for (ProgramRegion &region : ops[i].regions)
+      if (Found found = find(region.ops, kind, ref); found.list)
+        return found;
+  }
+  return {};
+}
+
+} // namespace
+
+void giveValue(Program &program, const std::string &name, int64_t iterations) {
+  Found at = find(program.body.ops, OpKind::Loop, kNone);
+  if (!at.list)
+    failExpected("given " + name, "a model with a loop", "none");
+  ProgramRegion &body = (*at.list)[at.index].regions[0];
+  auto made = std::find_if(body.ops.rbegin(), body.ops.rend(), [&](const ProgramOp &op) {
+    return op.results.size() == 1 && program.values[op.results[0]].name == name;
+  });
+  if (made == body.ops.rend() || !program.values[made->results[0]].type.axes.empty())
+    failExpected("given " + name, "a value of the loop's own text that has no axes", "none of that name");
+  ProgramLoc loc = made->loc;
+  ValueId result = made->results[0];
+  // The values to come are a state of the loop: each iteration takes the first and moves the others up.
+  ProgramType list = vectorOf(iterations, ValueScope::Token);
+  ValueId drawn = newValue(program, list, "given." + name), state = newValue(program, list, "given." + name);
+  ValueId after = newValue(program, list, ""), first = newValue(program, vectorOf(1, ValueScope::Token), "");
+  size_t place = size_t(body.ops.rend() - made) - 1;
+  std::vector<ProgramOp> ops;
+  ProgramOp slice = makeOp(OpKind::Slice, loc, {state}, first);
+  slice.ints = {0, 0};
+  ops.push_back(slice);
+  ops.push_back(makeOp(OpKind::Reshape, loc, {first}, result));
+  ValueId next = state;
+  if (iterations > 1) {
+    ValueId rest = newValue(program, vectorOf(iterations - 1, ValueScope::Token), "");
+    next = newValue(program, list, "");
+    ProgramOp tail = makeOp(OpKind::Slice, loc, {state}, rest);
+    tail.ints = {0, 1};
+    ops.push_back(tail);
+    ops.push_back(makeOp(OpKind::Concat, loc, {rest, first}, next));
+  }
+  body.ops.erase(body.ops.begin() + long(place));
+  body.ops.insert(body.ops.begin() + long(place), ops.begin(), ops.end());
+  body.arguments.push_back(state);
+  body.yields.push_back(next);
+  ProgramOp &loop = (*at.list)[at.index];
+  loop.operands.push_back(drawn);
+  loop.results.push_back(after);
+  program.loops[loop.ref].states.push_back("given." + name);
+  ProgramDraw draw;
+  draw.name = "given." + name;
+  draw.law = DrawLaw::Constant;
+  draw.mean = 0;
+  draw.type = list;
+  draw.loc = loc;
+  ProgramOp drawing = makeOp(OpKind::Draw, loc, {}, drawn);
+  drawing.ref = uint32_t(program.draws.size());
+  program.draws.push_back(draw);
+  at.list->insert(at.list->begin() + long(at.index), drawing);
+}
+
+void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::string &name, const std::string &tap) {
+  std::string what = "layer(" + std::to_string(stack) + ", " + std::to_string(index) + ", " + name + ")";
+  if (stack >= program.stacks.size())
+    failExpected(what, "a stack from 0 to " + std::to_string(int64_t(program.stacks.size()) - 1),
+                 std::to_string(stack));
+  const ProgramStack info = program.stacks[stack];
+  Found at = find(program.body.ops, OpKind::Stack, stack);
+  if (!at.list || index < info.begin || index >= info.end)
+    failExpected(what, "a layer from " + std::to_string(info.begin) + " to " + std::to_string(info.end - 1),
+                 std::to_string(index));
+  ProgramRegion &body = (*at.list)[at.index].regions[0];
+  ProgramLoc loc = (*at.list)[at.index].loc;
+  ValueId value = kNone;
+  for (const ProgramOp &op : body.ops)
+    for (ValueId result : op.results)
+      if (program.values[result].name == name)
+        value = result;
+  for (size_t i = 0; i < info.states.size() && i < body.yields.size(); ++i)
+    if (info.states[i] == name)
+      value = body.yields[i];
+  if (value == kNone)
+    failExpected(what, "a value bound in the layer, or a state of the stack", "none of that name");
+  ProgramType type = program.values[value].type, constant = type, index0, truth;
+  type.scope = ValueScope::Token;
+  constant.scope = ValueScope::Run;
+  index0.element = ElementType::Index;
+  index0.scope = ValueScope::Run;
+  truth.element = ElementType::Bool;
+  truth.scope = ValueScope::Run;
+  ValueId zero = newValue(program, constant, ""), start = newValue(program, type, "");
+  ValueId argument = newValue(program, type, ""), kept = value, after = newValue(program, type, tap);
+  if (index + 1 < info.end) { // the last layer overwrites what the others left
+    ValueId number = newValue(program, index0, ""), here = newValue(program, truth, "");
+    kept = newValue(program, type, "");
+    ProgramOp which = makeOp(OpKind::Constant, loc, {}, number);
+    which.number = double(index);
+    ProgramOp compare = makeOp(OpKind::Compare, loc, {body.arguments[0], number}, here);
+    compare.fn = Fn::Eq;
+    body.ops.push_back(which);
+    body.ops.push_back(compare);
+    body.ops.push_back(makeOp(OpKind::Select, loc, {here, value, argument}, kept));
+  }
+  body.arguments.push_back(argument);
+  body.yields.push_back(kept);
+  ProgramOp &op = (*at.list)[at.index];
+  op.operands.push_back(start);
+  op.results.push_back(after);
+  program.stacks[stack].states.push_back(tap);
+  ProgramOp tapping;
+  tapping.kind = OpKind::Tap;
+  tapping.loc = loc;
+  tapping.name = tap;
+  tapping.operands = {after};
+  at.list->insert(at.list->begin() + long(at.index) + 1, tapping);
+  std::vector<ProgramOp> before = {makeOp(OpKind::Constant, loc, {}, zero),
+                                   makeOp(OpKind::Reshape, loc, {zero}, start)};
+  at.list->insert(at.list->begin() + long(at.index), before.begin(), before.end());
+}
+
+} // namespace loopc::driver

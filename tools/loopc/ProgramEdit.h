@@ -1,0 +1,19 @@
+// Changes of a checked model for measurements: values that are given, values of single layers that are kept.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+#include "loopc/Frontend/Program.h"
+#include <string>
+
+namespace loopc::driver {
+
+/// The value `name` of the outermost loop is no longer computed: iteration t takes element t of the draw `given.NAME`,
+/// which has `iterations` elements for each token. Throws Failure if the loop has no scalar value of that name.
+void giveValue(frontend::Program &program, const std::string &name, int64_t iterations);
+
+/// Keeps the value `name` of layer `index` of stack number `stack` (in the order of the text, from 0) and taps it
+/// behind the stack as `tap`. `name` is a value bound in the layer or a state of the stack, as it is after the layer.
+/// Throws Failure if there is none.
+void keepLayerValue(frontend::Program &program, uint32_t stack, int64_t index, const std::string &name,
+                    const std::string &tap);
+
+} // namespace loopc::driver
