@@ -66,6 +66,8 @@ public:
     Stopwatch timer(stats.formSeconds);
     PassManager passes(module.getContext());
     passes.addPass(createFormPhasesPass());
+    if (options.fuse)
+      passes.addPass(createFusePass());
     passes.addPass(createPlanMemoryPass());
     passes.addPass(createPlaceSyncsPass());
     passes.addPass(createTaskCheckPass());

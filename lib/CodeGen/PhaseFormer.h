@@ -20,6 +20,13 @@ struct View {
   mlir::Type element() const { return llvm::cast<mlir::task::MemType>(root.getType()).getElement(); }
 };
 
+/// Feature axes of a row tensor; [1] for a value without any.
+llvm::SmallVector<int64_t> featureShape(mlir::Type tensor);
+/// Strides of consecutive elements.
+llvm::SmallVector<int64_t> denseStrides(llvm::ArrayRef<int64_t> shape);
+/// The value of all elements if the view is of a one-element constant, else null.
+mlir::Attribute splatOf(const View &view);
+
 /// Walks a stage in order. Element functions of one shape gather in an *open map*; ops on rows gather in the current
 /// rows phase; linear and attend make phases of their own; reshapes, slices, broadcasts, loads are views.
 class PhaseFormer {
@@ -38,7 +45,7 @@ private:
   llvm::SmallVector<View> makeStates(mlir::ValueRange initial);
   mlir::LogicalResult writeStates(mlir::Operation *yield, mlir::ValueRange values, llvm::ArrayRef<View> states);
 
-  // Views and row ops (FormRows.cpp).
+  // Views (FormViews.cpp) and row ops (FormRows.cpp).
   bool formView(mlir::Operation *op, mlir::LogicalResult &result);
   mlir::LogicalResult formRowOp(mlir::Operation *op);
   mlir::LogicalResult formLinear(mlir::loop::LinearOp op);

@@ -29,7 +29,11 @@ std::vector<BufferLife> loopc::codegen::bufferLives(task::ProgramOp program) {
     for (Operation *user : buffer->getUsers()) {
       Operation *ancestor = buffer->getBlock()->findAncestorOpInBlock(*user);
       life.begin = std::min(life.begin, span[ancestor].first);
-      life.end = std::max(life.end, span[ancestor].second);
+      // Up to the end of the next phase: bytes taken over at once would need a sync of their own.
+      Operation *next = ancestor->getNextNode();
+      while (next && next->getNumRegions() == 0)
+        next = next->getNextNode();
+      life.end = std::max(life.end, span[next ? next : ancestor].second);
     }
     // Nothing of a buffer inside a loop body is alive outside it, but the body as a whole repeats: the span is enough.
     lives.push_back(life);

@@ -5,6 +5,7 @@
 void loopc::codegen::registerCodeGenPasses() {
   using mlir::registerPass;
   registerPass([] { return createFormPhasesPass(); });
+  registerPass([] { return createFusePass(); });
   registerPass([] { return createPlanMemoryPass(); });
   registerPass([] { return createPlaceSyncsPass(); });
   registerPass([] { return createTaskCheckPass(); });

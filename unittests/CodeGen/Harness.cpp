@@ -23,7 +23,7 @@ static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const
   return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
 }
 
-std::unique_ptr<Compiled> loopc::test::compile(const std::string &text) {
+std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse) {
   auto result = std::make_unique<Compiled>();
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, result->error);
@@ -32,8 +32,10 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text) {
   llvm::SmallString<128> path;
   llvm::sys::fs::createTemporaryFile("loopc-test", "so", path);
   codegen::CompileStats stats;
+  codegen::CompileOptions options;
+  options.fuse = fuse;
   std::string error;
-  bool failed = mlir::failed(codegen::compileToArtifact(*module, {}, path, stats, error));
+  bool failed = mlir::failed(codegen::compileToArtifact(*module, options, path, stats, error));
   result->error += error;
   if (failed) {
     result->error += "compilation failed";

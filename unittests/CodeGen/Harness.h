@@ -30,7 +30,8 @@ struct Compiled {
   void *handle = nullptr;
   ~Compiled();
 };
-std::unique_ptr<Compiled> compile(const std::string &text);
+/// `fuse` false: without the pass task-fuse.
+std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true);
 
 /// Text of the TASK form, for messages.
 std::string taskForm(const std::string &text);

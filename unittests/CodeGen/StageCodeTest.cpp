@@ -187,13 +187,16 @@ TEST_F(StageCode, chunkMatchesTheReference) {
   }
 }
 
-// The same bits whatever the workers, the cut of the prompt, and the number of rounds in a call.
+// The same bits whatever the workers, the cut of the prompt, the number of rounds in a call, fused or not.
 TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
   std::vector<float> first;
+  std::unique_ptr<Compiled> unfused = compile(lanesModel(), false);
+  ASSERT_EQ(unfused->error, "");
+  for (const Compiled *code : {static_cast<const Compiled *>(compiled), static_cast<const Compiled *>(unfused.get())})
   for (uint32_t workers : {1u, 2u, 3u})
     for (int chunk : {8, 3, 1})
       for (uint32_t rounds : {3u, 1u}) {
-        Machine machine(*compiled, 16, workers);
+        Machine machine(*code, 16, workers);
         load(machine);
         machine.sequences(1, 3, 16);
         for (float &knob : machine.knobs)

@@ -17,6 +17,7 @@ struct CompileOptions {
   std::string cpu;     ///< LLVM's name; empty: this machine
   std::string hash;    ///< goes into the metadata
   int64_t context = 0; ///< goes into the metadata
+  bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
 
 /// What compiling took, in seconds and bytes.
