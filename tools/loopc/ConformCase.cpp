@@ -303,6 +303,10 @@ private:
         table.fail(action.place, "a captured list", "`" + action.name + "`");
       plan.each = action.name;
       plan.eachValues.assign(list->second.begin(), list->second.end());
+      for (const nlohmann::json &element : plan.eachValues)
+        if (element.is_object()) // the keys of groups are names; every run brings its own values
+          for (const auto &[name, value] : element.items())
+            all[name] = value;
       break;
     }
     case Kind::DType:
