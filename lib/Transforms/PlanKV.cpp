@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A policy is two functions of the iteration d: write(d) and read(d). Planes belong to a site; sites outside the
-// recurrence have one. Rules that need more than these two functions (what stands for a plane that an older token never
-// wrote) are row tables of the runtime: `last_exited` lets the tables of deeper planes name the row of the exit, so that
-// the program reads plane d and nothing else.
+// recurrence have one. The planes of a plan are those of the row tables. What a table names is the runtime's business:
+// under `last_exited` the tables of deeper planes name the row of the exit, under `ring(k)` those of iterations k apart
+// name one row. So the program reads and writes plane d and no policy but `single` (one table) shows in its code.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
@@ -53,19 +53,19 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       rule = Holes::refuse;
       callOrder = CallOrder::free;
       parameter = size;
-      if (policy == "last_exited" || policy == "always_last") {
+      if (policy == "last_exited" || policy == "always_last" || policy == "latest") {
         map = KVMap::depth_indexed;
         rule = *symbolizeHoles(policy);
       } else if (auto known = symbolizeKVMap(policy)) {
         map = *known;
       } else {
-        return emitPlanError(recur, PlanError::L0611) << "expected a kv policy depth_indexed, last_exited or single, but got " << policy, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected a kv policy depth_indexed, last_exited, always_last, single, ring, stride or first_then_shared, but got " << policy, failure();
       }
     }
     if (!holes.empty()) {
       auto known = symbolizeHoles(holes);
       if (!known)
-        return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse or last_exited, but got " << holes, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse, last_exited, latest or always_last, but got " << holes, failure();
       rule = *known;
     }
     if (!order.empty()) {
@@ -90,11 +90,18 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       return emitPlanError(recur, PlanError::L0603) << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
                                "(last_exited, always_last, single), but got "
              << describe(kv);
-    bool maps = kv.getMap() == KVMap::depth_indexed || kv.getMap() == KVMap::single;
-    bool rules = kv.getHoles() == Holes::refuse || (kv.getHoles() == Holes::last_exited && !shared);
-    if (!maps || !rules || kv.getOrder() == CallOrder::pass)
-      return emitPlanError(recur, PlanError::L0611) << "expected one of depth_indexed; depth_indexed, holes last_exited; single, order token; single, "
-                               "order by_call, but got "
+    if (!shared && kv.getOrder() != CallOrder::free)
+      return emitPlanError(recur, PlanError::L0614) << "expected no order where every iteration has a plane of its own, but got "
+                                                    << describe(kv);
+    bool sized = kv.getMap() == KVMap::ring || kv.getMap() == KVMap::stride || kv.getMap() == KVMap::first_then_shared;
+    if (sized != (kv.getSize() > 0))
+      return emitPlanError(recur, PlanError::L0611) << "expected " << (sized ? "a size, as in ring(2)" : "no size") << ", but got "
+                                                    << describe(kv);
+    bool rules = kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::last_exited || kv.getHoles() == Holes::latest ||
+                 kv.getHoles() == Holes::always_last;
+    if (!rules || kv.getOrder() == CallOrder::pass)
+      return emitPlanError(recur, PlanError::L0611)
+             << "expected a rule for holes refuse, last_exited, latest or always_last and an order token or by_call, but got "
              << describe(kv);
     return success();
   }

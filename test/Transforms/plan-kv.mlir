@@ -5,7 +5,12 @@
 // RUN: loopc-opt %S/Inputs/ouro.mlir --loop-plan-counts --loop-plan-kv=policy=depth_indexed | FileCheck %s --check-prefix=SELECT
 // RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv=policy=single 2>&1 | FileCheck %s --check-prefix=L0602
 // RUN: not loopc-opt %S/Inputs/ouro.mlir --loop-plan-counts --loop-plan-kv="policy=depth_indexed leaving" 2>&1 | FileCheck %s --check-prefix=L0603
-// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=ring size=4 order=token" 2>&1 | FileCheck %s --check-prefix=RING
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=ring size=4 order=token" --loop-plan-contract | FileCheck %s --check-prefix=RING
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=ring order=token" 2>&1 | FileCheck %s --check-prefix=SIZE
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=pass" 2>&1 | FileCheck %s --check-prefix=PASS
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="holes=skip" 2>&1 | FileCheck %s --check-prefix=SKIP
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="order=token" 2>&1 | FileCheck %s --check-prefix=L0614
+// RUN: loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv=policy=always_last --loop-plan-contract | FileCheck %s --check-prefix=LAST
 // RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=none" 2>&1 | FileCheck %s --check-prefix=WORD
 // RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=free" 2>&1 | FileCheck %s --check-prefix=L0602
 // RUN: not loopc-opt %s --loop-plan-counts --loop-plan-kv 2>&1 | FileCheck %s --check-prefix=L0601
@@ -31,8 +36,16 @@
 // L0601: error: [L0601] a loop that attends needs a kv policy: expected one of depth_indexed, single, last_exited, but got none
 // L0602: error: [L0602] policy single writes one plane in several iterations, so the order of the prompt changes the result: expected order token, pass or by_call, but got none
 // L0603: error: [L0603] exit leaves holes in planes deeper than the exit: expected a policy that defines them (last_exited, always_last, single), but got depth_indexed
-// RING: error: [L0611] expected one of depth_indexed; depth_indexed, holes last_exited; single, order token; single, order by_call, but got ring(4), order token
-// WORD: error: [L0611] expected a kv policy depth_indexed, last_exited or single, but got none
+// RING: contract(<lag none, group lane, order token, couple lane>)
+// RING: loop.site @core.attn {{.*}} plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows f32>)
+// RING: kv(<ring size 4 order token>)
+// SIZE: error: [L0611] expected a size, as in ring(2), but got ring, order token
+// PASS: error: [L0611] expected a rule for holes refuse, last_exited, latest or always_last and an order token or by_call, but got single, order pass
+// SKIP: error: [L0611] expected a rule for holes {{.*}}, but got depth_indexed, holes skip
+// L0614: error: [L0614] expected no order where every iteration has a plane of its own, but got depth_indexed, order token
+// LAST: contract(<lag end, group lane, order free, couple lane>)
+// LAST: kv(<depth_indexed holes always_last>)
+// WORD: error: [L0611] expected a kv policy depth_indexed, last_exited, always_last, single, ring, stride or first_then_shared, but got none
 // ROWS: error: [L0613] expected rows f32 or bf16, but got f16
 
 loop.model @without phase(source) {

@@ -43,7 +43,7 @@ def LoopPlanCounts : ModelPass<"loop-plan-counts"> {
 def LoopPlanKV : ModelPass<"loop-plan-kv"> {
   let summary = "writes down which plane each iteration writes and reads, and refuses policies that have no meaning";
   let options = [
-    Option<"policy", "policy", "std::string", "\"\"", "map that replaces the spec's: depth_indexed, single; last_exited and always_last are maps with a rule for holes">,
+    Option<"policy", "policy", "std::string", "\"\"", "map that replaces the spec's: depth_indexed, single, ring, stride, first_then_shared; last_exited, latest and always_last are depth_indexed with a rule for holes">,
     Option<"size", "size", "int64_t", "0", "parameter of the map (ring, first_then_shared, stride)">,
     Option<"holes", "holes", "std::string", "\"\"", "rule for holes that replaces the spec's">,
     Option<"order", "order", "std::string", "\"\"", "order of a prompt that replaces the spec's">,
