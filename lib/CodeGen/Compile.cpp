@@ -53,6 +53,8 @@ public:
     machine = createTargetMachine(options.cpu, stats.target, error);
     if (!machine)
       return failure();
+    if (options.vectorBits)
+      stats.target.vectorBits = options.vectorBits;
     auto models = module.getOps<loop::ModelOp>();
     if (models.empty()) {
       error = "expected a module with a loop.model, but got none";

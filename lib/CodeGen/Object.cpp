@@ -52,6 +52,11 @@ std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::S
     for (const llvm::SubtargetFeatureKV &feature : info->getEnabledProcessorFeatures())
       description.features.push_back(feature.Key);
   auto has = [&](llvm::StringRef feature) { return llvm::is_contained(description.features, feature.str()); };
+  // Every sum of products is a chain of fused multiply-adds: without the instruction each would be a library call.
+  if (triple.getArch() == llvm::Triple::x86_64 && !has("fma")) {
+    error = "expected a CPU with fused multiply-add (x86-64-v3 or later), but got " + name;
+    return nullptr;
+  }
   description.triple = triple.str();
   description.cpu = name;
   description.vectorBits = has("avx512f") ? 512 : has("avx2") ? 256 : 128;

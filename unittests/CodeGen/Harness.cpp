@@ -23,7 +23,7 @@ static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const
   return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
 }
 
-std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse) {
+std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse, unsigned vectorBits) {
   auto result = std::make_unique<Compiled>();
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, result->error);
@@ -34,6 +34,7 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
   codegen::CompileStats stats;
   codegen::CompileOptions options;
   options.fuse = fuse;
+  options.vectorBits = vectorBits;
   std::string error;
   bool failed = mlir::failed(codegen::compileToArtifact(*module, options, path, stats, error));
   result->error += error;

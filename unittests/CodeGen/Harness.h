@@ -30,8 +30,8 @@ struct Compiled {
   void *handle = nullptr;
   ~Compiled();
 };
-/// `fuse` false: without the pass task-fuse.
-std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true);
+/// `fuse` false: without the pass task-fuse. `vectorBits`: another width of vectors than the registers have.
+std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true, unsigned vectorBits = 0);
 
 /// Text of the TASK form, for messages.
 std::string taskForm(const std::string &text);

@@ -34,8 +34,8 @@ static std::string model(int k, int n, const std::string &type) {
          "    loop.return %b, %y : !loop.bank<@slot>, " + out + "\n  }\n}\n";
 }
 
-static void exact(int k, int n, const std::string &type) {
-  auto compiled = compile(model(k, n, type));
+static void exact(int k, int n, const std::string &type, unsigned vectorBits = 0) {
+  auto compiled = compile(model(k, n, type), true, vectorBits);
   ASSERT_EQ(compiled->error, "") << taskForm(model(k, n, type));
   for (uint32_t workers : {1u, 3u}) {
     Machine machine(*compiled, 64, workers);
@@ -71,6 +71,12 @@ TEST(Linear, exactF32) { exact(70, 45, "f32"); }
 TEST(Linear, exactF32Wide) { exact(64, 288, "f32"); }
 TEST(Linear, exactBF16) { exact(37, 160, "bf16"); }
 TEST(Linear, exactTiny) { exact(3, 1, "f32"); }
+// The shapes of kernels for other registers; the compiler splits the vectors of this machine.
+TEST(Linear, exactInKernelsOfOtherWidths) {
+  exact(70, 45, "f32", 512);
+  exact(37, 160, "bf16", 512);
+  exact(70, 45, "f32", 128);
+}
 
 // The chain order, computed here one fused multiply-add at a time, for random data and every row count.
 TEST(Linear, bitsDoNotDependOnTheRowCount) {

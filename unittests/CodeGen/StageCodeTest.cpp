@@ -187,12 +187,16 @@ TEST_F(StageCode, chunkMatchesTheReference) {
   }
 }
 
-// The same bits whatever the workers, the cut of the prompt, the number of rounds in a call, fused or not.
+// The same bits whatever the workers, the cut of the prompt, the number of rounds in a call, fused or not, and the
+// width of the vectors.
 TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
   std::vector<float> first;
   std::unique_ptr<Compiled> unfused = compile(lanesModel(), false);
   ASSERT_EQ(unfused->error, "");
-  for (const Compiled *code : {static_cast<const Compiled *>(compiled), static_cast<const Compiled *>(unfused.get())})
+  std::unique_ptr<Compiled> wide = compile(lanesModel(), true, 512), narrow = compile(lanesModel(), true, 128);
+  ASSERT_EQ(wide->error + narrow->error, "");
+  for (const Compiled *code : {static_cast<const Compiled *>(compiled), static_cast<const Compiled *>(unfused.get()),
+                               static_cast<const Compiled *>(wide.get()), static_cast<const Compiled *>(narrow.get())})
   for (uint32_t workers : {1u, 2u, 3u})
     for (int chunk : {8, 3, 1})
       for (uint32_t rounds : {3u, 1u}) {

@@ -17,6 +17,7 @@ struct CompileOptions {
   std::string cpu;     ///< LLVM's name; empty: this machine
   std::string hash;    ///< goes into the metadata
   int64_t context = 0; ///< goes into the metadata
+  unsigned vectorBits = 0; ///< width of vectors; 0: that of the registers (others are for tests, results have the same bits)
   bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
 
