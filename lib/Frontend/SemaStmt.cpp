@@ -1,4 +1,4 @@
-// Statements: bindings, states, draws, weights, branches.
+// Statements: bindings, states, draws, weights.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Elaborator.h"
@@ -541,100 +541,6 @@ void Elaborator::elaborateCarry(const CarryStmt &stmt) {
     if (const auto *word = as<NameExpr>(stmt.restart); !word || word->name != "new_document")
       (void)evaluate(stmt.restart.get());
   declare(stmt.name, {value, NameRole::Carry, stmt.name.range});
-}
-
-//===----------------------------------------------------------------------===//
-// Branches
-//===----------------------------------------------------------------------===//
-
-void Elaborator::elaborateIf(const IfStmt &stmt) {
-  Val condition = evaluate(stmt.condition.get());
-  if (condition.poison())
-    return;
-  if (condition.is(Kind::Index)) {
-    if (!condition.index->boolean) {
-      error(ErrorCode::L0207, stmt.condition->range, "expected a condition, but got a number");
-      return;
-    }
-    if (std::optional<bool> known = alwaysHolds(condition.index, stmt.range))
-      condition = Val::ofBool(*known);
-  }
-  if (condition.is(Kind::Bool)) {
-    // Decided when compiled: the other arm does not exist, and the arm opens no scope.
-    if (condition.integer)
-      elaborateStatements(stmt.thenBlock.statements);
-    else if (stmt.elseBlock)
-      elaborateStatements(stmt.elseBlock->statements);
-    return;
-  }
-  if (condition.constant()) {
-    error(ErrorCode::L0207, stmt.condition->range, "expected a condition, but got " + describe(condition));
-    return;
-  }
-  if (condition.is(Kind::Runtime)) {
-    const ProgramType &type = typeOf(condition.ref);
-    if (type.element != ElementType::Bool) {
-      error(ErrorCode::L0207, stmt.condition->range, "expected a condition, but got " + describe(condition));
-      return;
-    }
-    if (type.scope != ValueScope::Run) {
-      error(ErrorCode::L0215, stmt.condition->range, "`if` needs a condition that is the same for the whole run")
-          .label("this is a value per token")
-          .help("`where c { … }` lets only those tokens execute; `if c then a else b` computes both");
-      return;
-    }
-  }
-  elaborateBranch(condition, false, stmt.thenBlock, stmt.range);
-  if (stmt.elseBlock)
-    elaborateBranch(condition, true, *stmt.elseBlock, stmt.range);
-}
-
-void Elaborator::elaborateBranch(const Val &condition, bool negate, const Block &block, SourceRange range) {
-  Val test = negate ? unary(Fn::Not, condition, range) : condition;
-  ValueId flag = materialise(test, range);
-  if (flag == kNone)
-    return;
-  if (test.is(Kind::Index))
-    conditions.push_back(test.index);
-  Carried carried;
-  carried.names = carriedNames(block);
-  const bool ok = inRegion(carried, [&] { elaborateStatements(block.statements); }, range, "branch");
-  if (test.is(Kind::Index))
-    conditions.pop_back();
-  if (!ok)
-    return;
-  ProgramOp op;
-  op.kind = OpKind::If;
-  op.loc = loc(range);
-  op.operands = {flag};
-  finishRegion(carried, op, true);
-}
-
-void Elaborator::elaborateWhere(const WhereStmt &stmt) {
-  Val condition = evaluate(stmt.condition.get());
-  if (condition.poison())
-    return;
-  if (condition.is(Kind::Bool)) {
-    if (condition.integer)
-      elaborateStatements(stmt.body.statements);
-    return;
-  }
-  ValueId flag = materialise(condition, stmt.condition->range);
-  if (flag == kNone)
-    return;
-  if (typeOf(flag).element != ElementType::Bool || !typeOf(flag).axes.empty()) {
-    error(ErrorCode::L0207, stmt.condition->range, "expected one flag per token after `where`, but got " + describe(condition));
-    return;
-  }
-  Carried carried;
-  carried.names = carriedNames(stmt.body);
-  if (!inRegion(carried, [&] { elaborateStatements(stmt.body.statements); }, stmt.range, "where"))
-    return;
-  ProgramOp op;
-  op.kind = OpKind::Where;
-  op.loc = loc(stmt.range);
-  op.operands = {flag};
-  finishRegion(carried, op, true);
 }
 
 } // namespace loopc::frontend::sema
