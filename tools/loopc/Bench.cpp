@@ -178,7 +178,7 @@ int runBench(const BenchOptions &options) {
   double rate = measured.tokensPerStep / seconds;
   if (options.json) {
     Json json{{"model", info.model}, {"what", options.what}, {"batch", options.batch}, {"context", options.context},
-              {"threads", threads}, {"dtype", std::string(rt::dtypeName(info.dtype))}, {"loops", loops},
+              {"threads", threads}, {"dtype", options.target.dtype}, {"loops", loops},
               {"target", options.target.target}, {"steps", measured.steps.size()}, {"tokens_per_second", rate},
               {"ms_per_step", seconds * 1e3},
               {"ms_per_step_min", *std::min_element(measured.steps.begin(), measured.steps.end()) * 1e3},
@@ -192,9 +192,9 @@ int runBench(const BenchOptions &options) {
   }
   char text[400];
   std::snprintf(text, sizeof text,
-                "%s %s: batch %d, context %d, %d iterations, %s, %u threads: %.2f ms a step, %.1f tokens/s", // one line
+                "%s %s: batch %d, context %d, %d iterations, %s, %u threads: %.2f ms a step, %.1f tokens/s",
                 info.model.c_str(), options.what.c_str(), options.batch, options.context, loops,
-                std::string(rt::dtypeName(info.dtype)).c_str(), threads, seconds * 1e3, rate);
+                options.target.dtype.c_str(), threads, seconds * 1e3, rate);
   std::string line = text;
   if (options.what == "decode") {
     std::snprintf(text, sizeof text, "; reads %s a step, %.0f %% of the %.1f GB/s that %u threads read at this footprint",

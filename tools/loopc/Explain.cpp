@@ -30,21 +30,15 @@ double parametersOf(const frontend::Program &program) {
   return total;
 }
 
-/// Planes that each policy keeps for T iterations of the loop.
+/// Bytes that each policy of this version keeps for a token.
 Json policySizes(double loopBytes, double otherBytes, int loops) {
   Json result = Json::array();
   auto add = [&](const std::string &name, double planes) {
     result.push_back({{"policy", name}, {"planes", planes}, {"bytes_per_token", otherBytes + planes * loopBytes}});
   };
   add("depth_indexed", loops);
-  add("last_exited", loops);
-  if (loops > 2)
-    add("first_then_shared(2)", 2);
-  if (loops > 2)
-    add("ring(2)", 2);
-  if (loops > 2)
-    add("stride(2)", (loops + 1) / 2);
-  add("single", 1);
+  add("depth_indexed, holes last_exited", loops);
+  add("single, order token | by_call", 1);
   return result;
 }
 
@@ -88,14 +82,14 @@ int runExplain(const ExplainOptions &options) {
     for (const frontend::ProgramConfigEntry &entry : program.config)
       config[entry.name] = {{"value", entry.value}, {"origin", entry.origin}};
     print(Json{{"model", info.model}, {"parameters", parametersOf(program)}, {"config", config}, {"loops", loops},
-               {"dtype", std::string(rt::dtypeName(info.dtype))}, {"context", options.context}, {"stages", stages},
+               {"dtype", request.dtype}, {"context", options.context}, {"stages", stages},
                {"weight_bytes_per_token", weightBytes}, {"flops_per_token", flops}, {"kv_bytes_read_per_token", history},
                {"policy", {{"name", info.policy.name}, {"holes", info.policy.holes}, {"order", info.policy.order}}},
                {"policies", policies}, {"remarks", remarks}}.dump(1) + "\n");
     return Ok;
   }
   std::string text = "model " + info.model + ": " + countText(parametersOf(program)) + " parameters, matrices in " +
-                     std::string(rt::dtypeName(info.dtype)) + "\n";
+                     request.dtype + "\n";
   if (info.count)
     text += "loop: " + std::to_string(loops) + " iterations (" + std::to_string(info.count->min) + " to " +
             std::to_string(info.count->max) + " without a new compile)\n";

@@ -108,6 +108,9 @@ int runImport(const ImportOptions &options) {
   for (const char *key : {"model_type", "_class_name", "general.architecture"})
     if (said.empty() && published.json.contains(key) && published.json[key].is_string())
       said = published.json[key];
+  auto list = published.json.find("architectures");
+  if (said.empty() && list != published.json.end() && list->is_array() && !list->empty() && (*list)[0].is_string())
+    said = (*list)[0];
   bool found = !candidates.empty() && candidates[0].fits;
   std::string command;
   if (found)
@@ -121,7 +124,8 @@ int runImport(const ImportOptions &options) {
                {"candidates", list}}.dump(1) + "\n");
     return found ? Ok : Failed;
   }
-  print(options.directory + " calls itself " + (said.empty() ? "nothing" : "`" + said + "`") + "\n");
+  if (!said.empty())
+    print(options.directory + " calls itself `" + said + "`\n");
   for (const Candidate &one : candidates)
     print(std::string(one.fits ? "  fits  " : "  no    ") + one.spec + ": " + one.reason + "\n");
   if (!found) {

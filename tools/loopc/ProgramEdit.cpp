@@ -140,7 +140,12 @@ void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::
     compare.fn = Fn::Eq;
     body.ops.push_back(which);
     body.ops.push_back(compare);
-    body.ops.push_back(makeOp(OpKind::Select, loc, {here, value, argument}, kept));
+    ProgramOp choice = makeOp(OpKind::If, loc, {here, argument}, kept);
+    ProgramRegion then;
+    then.arguments = {newValue(program, type, "")};
+    then.yields = {value};
+    choice.regions.push_back(then);
+    body.ops.push_back(choice);
   }
   body.arguments.push_back(argument);
   body.yields.push_back(kept);
