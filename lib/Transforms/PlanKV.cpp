@@ -85,7 +85,7 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     if (shared && kv.getOrder() == CallOrder::free)
       return emitPlanError(recur, PlanError::L0602) << "policy "
              << describe(kv) << " writes one plane in several iterations, so the order of the prompt changes the result: expected order "
-             << "token, pass or by_call, but got none";
+             << "token or by_call, but got none";
     if (recur.getExit() && leaving && kv.getMap() == KVMap::depth_indexed && kv.getHoles() == Holes::refuse)
       return emitPlanError(recur, PlanError::L0603) << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
                                "(last_exited, always_last, single), but got "

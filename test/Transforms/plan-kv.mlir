@@ -34,7 +34,7 @@
 // SELECT: name = "ExitSelects", text = "exit early selects the readout but all iterations run: depth_indexed has no rule for planes that an exit leaves out"
 
 // L0601: error: [L0601] a loop that attends needs a kv policy: expected one of depth_indexed, single, last_exited, but got none
-// L0602: error: [L0602] policy single writes one plane in several iterations, so the order of the prompt changes the result: expected order token, pass or by_call, but got none
+// L0602: error: [L0602] policy single writes one plane in several iterations, so the order of the prompt changes the result: expected order token or by_call, but got none
 // L0603: error: [L0603] exit leaves holes in planes deeper than the exit: expected a policy that defines them (last_exited, always_last, single), but got depth_indexed
 // RING: contract(<lag none, group lane, order token, couple lane>)
 // RING: loop.site @core.attn {{.*}} plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows f32>)
