@@ -320,7 +320,6 @@ private:
                  const std::function<bool(const std::vector<int64_t> &)> &visit);
   std::optional<bool> alwaysHolds(const IndexPtr &condition, SourceRange range);
   IndexPtr asIndex(const Val &value) const;
-  std::vector<PathSegment> currentPath() const { return path; }
 
   // SemaStmt.cpp
   void elaborateStatements(const std::vector<StmtPtr> &statements);
@@ -383,8 +382,7 @@ private:
   std::map<std::string, const PolicyStmt *> policies;
   std::vector<const CheckpointStmt *> checkpointSections;
   std::vector<const TrainStmt *> trainSections;
-  std::map<std::string, std::string> renamedKeys; ///< published keys that were read
-  std::set<std::string> readKeys;
+  std::set<std::string> readKeys; ///< published keys that were read
   std::set<std::string> words; ///< members of the domains of config entries
   bool configMode = false;
 
@@ -413,7 +411,6 @@ private:
   std::set<std::pair<uint32_t, uint32_t>> reportedStackCalls;
   std::map<const FnStmt *, int> weightMaking; ///< -1: being decided
   std::map<std::string, int> siteNames;
-  std::vector<std::pair<std::string, ValueId>> outputs;
   std::vector<Identifier> readouts;
   std::set<std::string> observedInLoop;
   std::optional<ProgramAxis> tokenRows; ///< of `input token: id(vocab)`

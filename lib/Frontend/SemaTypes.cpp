@@ -332,7 +332,6 @@ ValueId Elaborator::flatten(ValueId value, SourceRange range) {
   const ProgramType type = typeOf(value);
   if (type.axes.size() == 1)
     return value;
-  SizeExpr size = SizeExpr::constant(1);
   std::string name = "1";
   for (size_t k = 0; k < type.axes.size(); ++k)
     name = k ? name + "*" + type.axes[k].name : type.axes[k].name;

@@ -157,7 +157,6 @@ std::optional<Elaborator::WeightUse> Elaborator::registerWeight(const std::vecto
   std::vector<PathSegment> full = path;
   full.insert(full.end(), segments.begin(), segments.end());
   std::string pattern;
-  std::vector<std::string> spelling;
   for (const PathSegment &segment : full) {
     pattern += (pattern.empty() ? "" : ".") + segment.name;
     for (const IndexPtr &index : segment.indices) {
