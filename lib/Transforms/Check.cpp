@@ -1,9 +1,9 @@
 // loop-check: the invariants of the forms SOURCE and PLANNED, and that every op is legal in the form of its model.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Checked here: S1, S2, S4 (what a body captures is typed alike, so only position ops need care), S6; P1 to P6. S3 and S5
-// are the ops' own verifiers. While the plan is being made (the model says `planned`, the pass was given no form) what is
-// there must be right; what is missing is an error only for `loop-check{phase=planned}`.
+// Checked here: S1, S2, S4 (what a body captures is typed alike, so only position ops need care), S6; P1 to P6. S3 and
+// S5 are the ops' own verifiers. While the plan is being made (the model says `planned`, the pass was given no form)
+// what is there must be right; what is missing is an error only for `loop-check{phase=planned}`.
 #include "Check.h"
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
@@ -21,8 +21,8 @@ namespace loopc {
 namespace {
 
 bool isTensorRearrangement(Operation *op) {
-  return isa<tensor::FromElementsOp, tensor::SplatOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp,
-             tensor::ConcatOp, tensor::ExtractOp>(op);
+  return isa<tensor::FromElementsOp, tensor::SplatOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+             tensor::ExtractSliceOp, tensor::ConcatOp, tensor::ExtractOp>(op);
 }
 
 LogicalResult checkLegal(ModelOp model) {
@@ -54,7 +54,8 @@ LogicalResult checkType(Operation *op, Type type) {
   Type element = tensor.getElementType();
   if (!tensor.hasStaticShape() || tensor.getEncoding())
     return op->emitOpError("expected static feature axes and no rows, but got ") << type;
-  if (!element.isF32() && !element.isF64() && !element.isBF16() && !element.isF16() && !element.isInteger(1) && !element.isInteger(32))
+  if (!element.isF32() && !element.isF64() && !element.isBF16() && !element.isF16() && !element.isInteger(1) &&
+      !element.isInteger(32))
     return op->emitOpError("expected elements f32, bf16, f16, i1 or i32, but got ") << element;
   return success();
 }
@@ -79,17 +80,19 @@ LogicalResult checkProgram(ModelOp model, ForwardOp forward) {
     }
     size_t tables = site.getTables().value_or(ArrayRef<int64_t>()).size();
     if (attend.getIndex().size() != tables) {
-      attend.emitOpError("expected ") << tables << " indices of site @" << attend.getSite() << ", but got " << attend.getIndex().size();
+      attend.emitOpError("expected ") << tables << " indices of site @" << attend.getSite() << ", but got "
+                                      << attend.getIndex().size();
       return WalkResult::interrupt();
     }
     ArrayRef<int64_t> k = getFeatureShape(attend.getK().getType());
     if (k[0] != int64_t(site.getHeads()) || k[1] != int64_t(site.getDim())) {
-      attend.emitOpError("expected keys [") << site.getHeads() << ", " << site.getDim() << "] of site @" << attend.getSite()
-                                            << ", but got [" << k[0] << ", " << k[1] << "]";
+      attend.emitOpError("expected keys [") << site.getHeads() << ", " << site.getDim() << "] of site @"
+                                            << attend.getSite() << ", but got [" << k[0] << ", " << k[1] << "]";
       return WalkResult::interrupt();
     }
     if (auto [entry, added] = owner.try_emplace(attend.getSite(), attend); !added) {
-      InFlightDiagnostic diagnostic = attend.emitOpError("expected a site of its own, but @") << attend.getSite() << " is used twice";
+      InFlightDiagnostic diagnostic = attend.emitOpError("expected a site of its own, but @")
+                                      << attend.getSite() << " is used twice";
       diagnostic.attachNote(entry->second.getLoc()) << "first used here";
       return WalkResult::interrupt();
     }
@@ -136,8 +139,8 @@ LogicalResult checkComplete(ModelOp model, ForwardOp forward) {
       }
       for (Value row : {attend.getK(), attend.getV()})
         if (cast<RankedTensorType>(row.getType()).getElementType() != site.getPlan()->getRows()) {
-          op->emitOpError("expected rows of ") << site.getPlan()->getRows() << " as the plan of @" << attend.getSite() << " says, but got "
-                                               << row.getType();
+          op->emitOpError("expected rows of ") << site.getPlan()->getRows() << " as the plan of @" << attend.getSite()
+                                               << " says, but got " << row.getType();
           return WalkResult::interrupt();
         }
     }
@@ -150,7 +153,8 @@ struct CheckPass : impl::LoopCheckBase<CheckPass> {
   using Base::Base;
   LogicalResult check(ModelOp model) {
     if (!phase.empty() && symbolizePhase(phase) != model.getPhase())
-      return model.emitOpError("expected the form ") << phase.getValue() << ", but got " << stringifyPhase(model.getPhase());
+      return model.emitOpError("expected the form ")
+             << phase.getValue() << ", but got " << stringifyPhase(model.getPhase());
     if (failed(checkLegal(model)))
       return failure();
     if (model.getPhase() == Phase::lanes)

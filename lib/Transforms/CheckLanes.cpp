@@ -26,7 +26,8 @@ LogicalResult checkSpaces(Operation *op) {
   if (isa<RecurOp>(op))
     return success();
   StringRef seen;
-  for (Type type : llvm::concat<const Type>(llvm::to_vector(op->getOperandTypes()), llvm::to_vector(op->getResultTypes()))) {
+  for (Type type :
+       llvm::concat<const Type>(llvm::to_vector(op->getOperandTypes()), llvm::to_vector(op->getResultTypes()))) {
     StringRef space = spaceOf(type);
     if (space.empty())
       continue;
@@ -49,8 +50,9 @@ LogicalResult checkCaptures(RecurOp recur) {
   WalkResult result = recur.getBody().walk([&](Operation *op) {
     for (Value operand : op->getOperands())
       if (!spaceOf(operand.getType()).empty() && !recur.getBody().isAncestor(operand.getParentRegion())) {
-        op->emitOpError("expected rows to enter @") << recur.getName() << " through `state` or `with`, but an operand has rows of "
-                                                    << spaceOf(operand.getType());
+        op->emitOpError("expected rows to enter @")
+            << recur.getName() << " through `state` or `with`, but an operand has rows of "
+            << spaceOf(operand.getType());
         return WalkResult::interrupt();
       }
     return WalkResult::advance();
@@ -68,7 +70,8 @@ LogicalResult checkLinear(Value value) {
       continue;
     if (consumer) {
       bool later = user->getBlock() == consumer->getBlock() && user->isBeforeInBlock(consumer);
-      return (later ? consumer : user)->emitOpError("expected the only op that uses up ") << value.getType() << ", but it is used up twice";
+      return (later ? consumer : user)->emitOpError("expected the only op that uses up ")
+             << value.getType() << ", but it is used up twice";
     }
     consumer = user;
   }
@@ -156,7 +159,8 @@ LogicalResult checkStored(ModelOp model, ScheduleOp schedule, const llvm::MapVec
     WalkResult result = const_cast<StageOp &>(stage).walk([&, name = name](LoadOp load) {
       if (there[name].contains(load.getField()))
         return WalkResult::advance();
-      load.emitOpError("expected field ") << load.getField() << " to be stored on every way to @" << name << ", but it is not";
+      load.emitOpError("expected field ")
+          << load.getField() << " to be stored on every way to @" << name << ", but it is not";
       return WalkResult::interrupt();
     });
     if (result.wasInterrupted())

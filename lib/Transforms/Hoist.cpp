@@ -1,11 +1,11 @@
 // loop-hoist: moves what does not change out of recurrences and stacks.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Inner bodies first, so that an op may leave several. An op leaves if it works (a linear, a norm, an activation) and all
-// that it reads is defined outside. An element function leaves only if it replaces a value that would else be carried:
-// otherwise it would trade a few operations for another field in every lane's slot. What is made of weights and
-// constants alone always leaves: it is evaluated once a call and takes no field. Weights, constants, columns and options
-// move only along with an op that reads them.
+// Inner bodies first, so that an op may leave several. An op leaves if it works (a linear, a norm, an activation) and
+// all that it reads is defined outside. An element function leaves only if it replaces a value that would else be
+// carried: otherwise it would trade a few operations for another field in every lane's slot. What is made of weights
+// and constants alone always leaves: it is evaluated once a call and takes no field. Weights, constants, columns and
+// options move only along with an op that reads them.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
@@ -25,8 +25,8 @@ namespace {
 
 /// Ops whose result every stage can have for nothing, or that only rearrange.
 bool isCheap(Operation *op) {
-  return isa<ParamOp, TokenOp, PositionOp, KnobValueOp, CountValueOp, NoiseOp, ReshapeOp, BroadcastOp, SliceOp, ConcatOp,
-             StopGradientOp, arith::ConstantOp>(op) ||
+  return isa<ParamOp, TokenOp, PositionOp, KnobValueOp, CountValueOp, NoiseOp, ReshapeOp, BroadcastOp, SliceOp,
+             ConcatOp, StopGradientOp, arith::ConstantOp>(op) ||
          !isa<RankedTensorType>(op->getResult(0).getType());
 }
 
@@ -50,7 +50,8 @@ struct HoistPass : impl::LoopHoistBase<HoistPass> {
     if (op->getNumResults() != 1 || op->getNumRegions() || !isPure(op))
       return false;
     return llvm::all_of(op->getOperands(), [&](Value operand) {
-      return !body.isAncestor(operand.getParentRegion()) || (operand.getDefiningOp() && invariant.contains(operand.getDefiningOp()));
+      return !body.isAncestor(operand.getParentRegion()) ||
+             (operand.getDefiningOp() && invariant.contains(operand.getDefiningOp()));
     });
   }
 
@@ -66,10 +67,12 @@ struct HoistPass : impl::LoopHoistBase<HoistPass> {
     // program does not depend on what is observed.
     auto replaced = [&](Value value, Operation *reader) {
       Operation *made = value.getDefiningOp();
-      if (!made || isCheap(made) || parameters.contains(value) || (body.isAncestor(value.getParentRegion()) && !leaving.contains(made)))
+      if (!made || isCheap(made) || parameters.contains(value) ||
+          (body.isAncestor(value.getParentRegion()) && !leaving.contains(made)))
         return false;
       return llvm::all_of(value.getUsers(), [&](Operation *user) {
-        return user == reader || leaving.contains(user) || isa<TapOp>(user) || !body.isAncestor(user->getParentRegion());
+        return user == reader || leaving.contains(user) || isa<TapOp>(user) ||
+               !body.isAncestor(user->getParentRegion());
       });
     };
     for (Operation *op : invariant) {

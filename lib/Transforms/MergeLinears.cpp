@@ -1,8 +1,8 @@
 // loop-merge-linears: joins linears of one input into one.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Every output of a linear is a sum of its own, so joining rows of several matrices changes no bit; it makes one product
-// with more columns to share among workers, and the input is read once.
+// Every output of a linear is a sum of its own, so joining rows of several matrices changes no bit; it makes one
+// product with more columns to share among workers, and the input is read once.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
@@ -32,7 +32,8 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
 
   bool canMerge(LinearOp linear) {
     auto param = linear.getWeight().getDefiningOp<ParamOp>();
-    if (!param || linear.getBias() || !param->hasOneUse() || cast<RankedTensorType>(param.getResult().getType()).getRank() != 2)
+    if (!param || linear.getBias() || !param->hasOneUse() ||
+        cast<RankedTensorType>(param.getResult().getType()).getRank() != 2)
       return false;
     auto weight = lookup<WeightOp>(getOperation(), param.getWeightAttr());
     return weight && !weight.getTie() && !weight.getMerged();
@@ -41,7 +42,8 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
   /// Why `linear` cannot join `first`; empty if it can.
   StringRef difference(LinearOp first, LinearOp linear) {
     auto a = first.getWeight().getDefiningOp<ParamOp>(), b = linear.getWeight().getDefiningOp<ParamOp>();
-    auto wa = lookup<WeightOp>(getOperation(), a.getWeightAttr()), wb = lookup<WeightOp>(getOperation(), b.getWeightAttr());
+    auto wa = lookup<WeightOp>(getOperation(), a.getWeightAttr()),
+         wb = lookup<WeightOp>(getOperation(), b.getWeightAttr());
     if (first.getOrderAttr() != linear.getOrderAttr())
       return "their orders differ";
     if (wa.getTables() != wb.getTables() || a.getIndex() != b.getIndex())
@@ -67,7 +69,8 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     b.setInsertionPointAfter(last);
     addRemark(model, RemarkId::LinearsMerged, group.linears.size(), group.name, type.getDimSize(0));
     return WeightOp::create(b, last.getLoc(), b.getStringAttr(group.name), TypeAttr::get(type), last.getTablesAttr(),
-                            StringAttr(), DenseI64ArrayAttr(), StringAttr(), IntegerAttr(), FlatSymbolRefAttr(), b.getArrayAttr(parts));
+                            StringAttr(), DenseI64ArrayAttr(), StringAttr(), IntegerAttr(), FlatSymbolRefAttr(),
+                            b.getArrayAttr(parts));
   }
 
   void merge(const Group &group) {
@@ -83,8 +86,8 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     OpBuilder b(first);
     Value weight = ParamOp::create(b, first.getLoc(), type, name, paramOf(first).getIndex());
     Type element = cast<RankedTensorType>(first.getResult().getType()).getElementType();
-    Value joined = LinearOp::create(b, first.getLoc(), RankedTensorType::get({rows}, element), first.getInput(), weight, Value(),
-                                    first.getOrderAttr());
+    Value joined = LinearOp::create(b, first.getLoc(), RankedTensorType::get({rows}, element), first.getInput(), weight,
+                                    Value(), first.getOrderAttr());
     int64_t begin = 0;
     for (LinearOp linear : group.linears) {
       Value slice = SliceOp::create(b, linear.getLoc(), linear.getResult().getType(), joined, 0, begin);
@@ -147,7 +150,9 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
       ++same[group.name];
     // A weight that is also read alone, or in another company, would be stored twice.
     for (const Group &group : groups) {
-      bool only = llvm::all_of(group.linears, [&](LinearOp linear) { return readers.lookup(paramOf(linear).getWeight()) == same[group.name]; });
+      bool only = llvm::all_of(group.linears, [&](LinearOp linear) {
+        return readers.lookup(paramOf(linear).getWeight()) == same[group.name];
+      });
       if (only)
         merge(group);
       else

@@ -29,13 +29,15 @@ private:
 
 struct PlanPipelineOptions : PassPipelineOptions<PlanPipelineOptions> {
   Option<int64_t> loops{*this, "loops", llvm::cl::desc("default loop count"), llvm::cl::init(0)};
-  Option<double> maxMsPerToken{*this, "max-ms-per-token", llvm::cl::desc("budget of a decoded token"), llvm::cl::init(0)};
+  Option<double> maxMsPerToken{*this, "max-ms-per-token", llvm::cl::desc("budget of a decoded token"),
+                               llvm::cl::init(0)};
   Option<std::string> policy{*this, "policy", llvm::cl::desc("K/V map"), llvm::cl::init("")};
   Option<std::string> holes{*this, "holes", llvm::cl::desc("rule for holes"), llvm::cl::init("")};
   Option<std::string> order{*this, "order", llvm::cl::desc("order of a prompt"), llvm::cl::init("")};
   Option<std::string> dtype{*this, "dtype", llvm::cl::desc("type of matrices"), llvm::cl::init("f32")};
   Option<std::string> kvDtype{*this, "kv-dtype", llvm::cl::desc("type of K/V rows"), llvm::cl::init("")};
-  Option<bool> leaving{*this, "leaving", llvm::cl::desc("an exit ends the iterations of its lane"), llvm::cl::init(false)};
+  Option<bool> leaving{*this, "leaving", llvm::cl::desc("an exit ends the iterations of its lane"),
+                       llvm::cl::init(false)};
   Option<bool> hoist{*this, "hoist", llvm::cl::desc("move invariants out of loops"), llvm::cl::init(true)};
   Option<bool> merge{*this, "merge", llvm::cl::desc("join linears of one input"), llvm::cl::init(true)};
   ListOption<std::string> observe{*this, "observe", llvm::cl::desc("taps to keep")};
@@ -106,11 +108,13 @@ void buildLanesPipeline(OpPassManager &pm, const PlanOptions &options) {
 void registerLoopPassesAndPipelines() {
   registerLoopPasses();
   PassPipelineRegistration<PlanPipelineOptions>(
-      "loop-plan", "SOURCE to PLANNED", [](OpPassManager &pm, const PlanPipelineOptions &options) { buildPlanPipeline(pm, options.plan()); });
-  PassPipelineRegistration<PlanPipelineOptions>("loop-lanes", "SOURCE to LANES", [](OpPassManager &pm, const PlanPipelineOptions &options) {
-    buildPlanPipeline(pm, options.plan());
-    buildLanesPipeline(pm, options.plan());
-  });
+      "loop-plan", "SOURCE to PLANNED",
+      [](OpPassManager &pm, const PlanPipelineOptions &options) { buildPlanPipeline(pm, options.plan()); });
+  PassPipelineRegistration<PlanPipelineOptions>("loop-lanes", "SOURCE to LANES",
+                                                [](OpPassManager &pm, const PlanPipelineOptions &options) {
+                                                  buildPlanPipeline(pm, options.plan());
+                                                  buildLanesPipeline(pm, options.plan());
+                                                });
 }
 
 } // namespace loopc

@@ -21,8 +21,10 @@ double bytesRead(Block &block, int64_t elementBytes) {
   for (Operation &op : block) {
     if (auto param = dyn_cast<ParamOp>(op)) {
       auto type = cast<RankedTensorType>(param.getResult().getType());
-      bool rowOnly = !param->use_empty() && llvm::all_of(param->getUsers(), [](Operation *user) { return isa<EmbedOp>(user); });
-      bytes += double(rowOnly && type.getRank() ? type.getNumElements() / type.getDimSize(0) : type.getNumElements()) * elementBytes;
+      bool rowOnly =
+          !param->use_empty() && llvm::all_of(param->getUsers(), [](Operation *user) { return isa<EmbedOp>(user); });
+      bytes += double(rowOnly && type.getRank() ? type.getNumElements() / type.getDimSize(0) : type.getNumElements()) *
+               elementBytes;
     }
     double times = isa<StackOp>(op) ? double(cast<StackOp>(op).getLayers()) : 1.0;
     if (isBodyOp(&op))
@@ -40,7 +42,8 @@ struct PlanCountsPass : impl::LoopPlanCountsBase<PlanCountsPass> {
     std::string why = "as the spec says";
     if (loops > 0) {
       if (loops < min || loops > max)
-        return emitPlanError(recur, PlanError::L0612) << "expected a loop count in " << min << ".." << max << ", but got " << int64_t(loops);
+        return emitPlanError(recur, PlanError::L0612)
+               << "expected a loop count in " << min << ".." << max << ", but got " << int64_t(loops);
       chosen = loops;
       why = "as given for this run";
     }
@@ -53,10 +56,11 @@ struct PlanCountsPass : impl::LoopPlanCountsBase<PlanCountsPass> {
       chosen = std::min(max, fits);
       if (fits < min || maxMsPerToken < outside) {
         chosen = min;
-        addRemark(model, RemarkId::CountTooSlow, recur.getName(), format(maxMsPerToken), min, format(outside + double(min) * inside));
+        addRemark(model, RemarkId::CountTooSlow, recur.getName(), format(maxMsPerToken), min,
+                  format(outside + double(min) * inside));
       } else {
-        addRemark(model, RemarkId::CountFitted, recur.getName(), chosen, format(maxMsPerToken), format(outside + double(chosen) * inside),
-                  format(inside));
+        addRemark(model, RemarkId::CountFitted, recur.getName(), chosen, format(maxMsPerToken),
+                  format(outside + double(chosen) * inside), format(inside));
       }
     } else {
       addRemark(model, RemarkId::CountDefault, recur.getName(), chosen, min, max, why);
@@ -87,7 +91,8 @@ struct PlanCountsPass : impl::LoopPlanCountsBase<PlanCountsPass> {
         failed |= mlir::failed(planScheduled(recur, count));
         return;
       }
-      recur.setPlanAttr(RecurPlanAttr::get(&getContext(), Place::inlined, count.getValue(), count.getMin(), count.getMax()));
+      recur.setPlanAttr(
+          RecurPlanAttr::get(&getContext(), Place::inlined, count.getValue(), count.getMin(), count.getMax()));
       addRemark(model, RemarkId::PlaceInline, recur.getName());
     });
     if (failed)

@@ -40,8 +40,9 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     KVAttr spec = recur.getKvAttr();
     if (policy.empty() && holes.empty() && order.empty()) {
       if (!spec)
-        return emitPlanError(recur, PlanError::L0601) << "a loop that attends needs a kv policy: expected one of depth_indexed, single, "
-                                 "last_exited, but got none",
+        return emitPlanError(recur, PlanError::L0601)
+                   << "a loop that attends needs a kv policy: expected one of depth_indexed, single, "
+                      "last_exited, but got none",
                failure();
       return spec;
     }
@@ -59,54 +60,65 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       } else if (auto known = symbolizeKVMap(policy)) {
         map = *known;
       } else {
-        return emitPlanError(recur, PlanError::L0611) << "expected a kv policy depth_indexed, last_exited, always_last, single, ring, stride or first_then_shared, but got " << policy, failure();
+        return emitPlanError(recur, PlanError::L0611)
+                   << "expected a kv policy depth_indexed, last_exited, always_last, single, ring, stride or "
+                      "first_then_shared, but got "
+                   << policy,
+               failure();
       }
     }
     if (!holes.empty()) {
       auto known = symbolizeHoles(holes);
       if (!known)
-        return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse, last_exited, latest or always_last, but got " << holes, failure();
+        return emitPlanError(recur, PlanError::L0611)
+                   << "expected a rule for holes refuse, last_exited, latest or always_last, but got " << holes,
+               failure();
       rule = *known;
     }
     if (!order.empty()) {
       auto known = symbolizeCallOrder(order);
       if (!known)
-        return emitPlanError(recur, PlanError::L0611) << "expected an order free, token or by_call, but got " << order, failure();
+        return emitPlanError(recur, PlanError::L0611) << "expected an order free, token or by_call, but got " << order,
+               failure();
       callOrder = *known;
     }
     auto given = KVAttr::get(&getContext(), map, parameter, rule, callOrder);
     if (given != spec)
-      addRemark(getOperation(), RemarkId::PolicyReplaced, recur.getName(), describe(given), spec ? describe(spec) : std::string("none"));
+      addRemark(getOperation(), RemarkId::PolicyReplaced, recur.getName(), describe(given),
+                spec ? describe(spec) : std::string("none"));
     return given;
   }
 
   LogicalResult check(RecurOp recur, KVAttr kv) {
     bool shared = kv.getMap() != KVMap::depth_indexed;
     if (shared && kv.getOrder() == CallOrder::free)
-      return emitPlanError(recur, PlanError::L0602) << "policy "
-             << describe(kv) << " writes one plane in several iterations, so the order of the prompt changes the result: expected order "
-             << "token or by_call, but got none";
+      return emitPlanError(recur, PlanError::L0602) << "policy " << describe(kv)
+                                                    << " writes one plane in several iterations, so the order of the "
+                                                       "prompt changes the result: expected order "
+                                                    << "token or by_call, but got none";
     if (recur.getExit() && leaving && kv.getMap() == KVMap::depth_indexed && kv.getHoles() == Holes::refuse)
-      return emitPlanError(recur, PlanError::L0603) << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
-                               "(last_exited, always_last, single), but got "
+      return emitPlanError(recur, PlanError::L0603)
+             << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
+                "(last_exited, always_last, single), but got "
              << describe(kv);
     if (!shared && kv.getOrder() != CallOrder::free)
-      return emitPlanError(recur, PlanError::L0614) << "expected no order where every iteration has a plane of its own, but got "
-                                                    << describe(kv);
+      return emitPlanError(recur, PlanError::L0614)
+             << "expected no order where every iteration has a plane of its own, but got " << describe(kv);
     bool sized = kv.getMap() == KVMap::ring || kv.getMap() == KVMap::stride || kv.getMap() == KVMap::first_then_shared;
     if (sized != (kv.getSize() > 0))
-      return emitPlanError(recur, PlanError::L0611) << "expected " << (sized ? "a size, as in ring(2)" : "no size") << ", but got "
-                                                    << describe(kv);
-    bool rules = kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::last_exited || kv.getHoles() == Holes::latest ||
-                 kv.getHoles() == Holes::always_last;
-    if (!rules || kv.getOrder() == CallOrder::pass)
       return emitPlanError(recur, PlanError::L0611)
-             << "expected a rule for holes refuse, last_exited, latest or always_last and an order token or by_call, but got "
-             << describe(kv);
+             << "expected " << (sized ? "a size, as in ring(2)" : "no size") << ", but got " << describe(kv);
+    bool rules = kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::last_exited ||
+                 kv.getHoles() == Holes::latest || kv.getHoles() == Holes::always_last;
+    if (!rules || kv.getOrder() == CallOrder::pass)
+      return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse, last_exited, latest or "
+                                                       "always_last and an order token or by_call, but got "
+                                                    << describe(kv);
     return success();
   }
 
-  LogicalResult planSites(Operation *around, AffineMap write, AffineMap read, AffineMap planes, Type type, int64_t &bytes) {
+  LogicalResult planSites(Operation *around, AffineMap write, AffineMap read, AffineMap planes, Type type,
+                          int64_t &bytes) {
     ModelOp model = getOperation();
     WalkResult result = around->walk([&](AttendOp attend) {
       auto site = lookup<SiteOp>(model, attend.getSiteAttr());
@@ -150,8 +162,8 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       if (failed(planSites(recur, single ? first : same, single ? first : same, single ? one : same, type, bytes)))
         return signalPassFailure();
       recur.setKvAttr(*kv);
-      addRemark(model, RemarkId::PolicyChosen, recur.getName(), stringifyKVMap(kv->getMap()), stringifyHoles(kv->getHoles()),
-                stringifyCallOrder(kv->getOrder()), bytes);
+      addRemark(model, RemarkId::PolicyChosen, recur.getName(), stringifyKVMap(kv->getMap()),
+                stringifyHoles(kv->getHoles()), stringifyCallOrder(kv->getOrder()), bytes);
       if (recur.getExit() && kv->getHoles() == Holes::refuse && !single)
         addRemark(model, RemarkId::ExitSelects, recur.getExitAttr().getName(), describe(*kv));
     }

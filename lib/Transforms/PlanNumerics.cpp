@@ -15,9 +15,7 @@ using namespace mlir::loop;
 namespace loopc {
 namespace {
 
-bool isMatrixUse(OpOperand &use) {
-  return isa<LinearOp, EmbedOp>(use.getOwner()) && use.getOperandNumber() == 1;
-}
+bool isMatrixUse(OpOperand &use) { return isa<LinearOp, EmbedOp>(use.getOwner()) && use.getOperandNumber() == 1; }
 
 struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
   using Base::Base;

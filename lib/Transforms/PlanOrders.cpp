@@ -1,8 +1,8 @@
 // loop-plan-orders: the order of every reduction on the target.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Orders are constants of the artefact: they depend on nothing that a call could change (rows, workers, chunks), which is
-// why bits do not depend on the schedule.
+// Orders are constants of the artefact: they depend on nothing that a call could change (rows, workers, chunks), which
+// is why bits do not depend on the schedule.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"

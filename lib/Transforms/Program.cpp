@@ -17,9 +17,10 @@ ForwardOp getForward(ModelOp model) {
 }
 
 bool attends(Operation *op) {
-  return op->walk([](Operation *inner) {
-             return isa<AttendOp, KVAppendOp, KVAttendOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
-           })
+  return op
+      ->walk([](Operation *inner) {
+        return isa<AttendOp, KVAppendOp, KVAttendOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+      })
       .wasInterrupted();
 }
 
@@ -78,7 +79,8 @@ bool ParameterValues::contains(Value value) {
   return known[value] = result;
 }
 
-//===-- observed values --------------------------------------------------------------------------------------------===//
+//===-- observed values
+//--------------------------------------------------------------------------------------------===//
 
 /// Rebuilds a recur, stack or where with one more state; the body moves. `value` is what the body yields for it.
 static Operation *addState(Operation *op, Value init, StringRef name, Value &argument) {
@@ -102,8 +104,9 @@ static Operation *addState(Operation *op, Value init, StringRef name, Value &arg
     SmallVector<std::string> names = getStateNames(recur);
     SmallVector<Value> states(recur.getStates());
     states.push_back(init);
-    auto next = RecurOp::create(b, op->getLoc(), Type(), results, Type(), recur.getNameAttr(), recur.getCountAttr(), states,
-                                ValueRange(), Value(), Value(), Value(), recur.getKvAttr(), recur.getExitAttr(), recur.getPlanAttr());
+    auto next = RecurOp::create(b, op->getLoc(), Type(), results, Type(), recur.getNameAttr(), recur.getCountAttr(),
+                                states, ValueRange(), Value(), Value(), Value(), recur.getKvAttr(), recur.getExitAttr(),
+                                recur.getPlanAttr());
     next->setDiscardableAttrs(llvm::to_vector(recur->getDiscardableAttrs()));
     next.getBody().takeBody(recur.getBody());
     names.push_back("obs." + name.str());
@@ -112,7 +115,8 @@ static Operation *addState(Operation *op, Value init, StringRef name, Value &arg
   } else if (auto stack = dyn_cast<StackOp>(op)) {
     SmallVector<Value> states(stack.getStates());
     states.push_back(init);
-    auto next = StackOp::create(b, op->getLoc(), results, Type(), stack.getNameAttr(), stack.getLayersAttr(), states, Value());
+    auto next =
+        StackOp::create(b, op->getLoc(), results, Type(), stack.getNameAttr(), stack.getLayersAttr(), states, Value());
     next.getBody().takeBody(stack.getBody());
     made = next;
   } else {

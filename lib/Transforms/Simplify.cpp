@@ -29,7 +29,8 @@ DenseElementsAttr splatOf(Value value) {
 Value simpler(Operation *op, OpBuilder &b) {
   if (isa<BroadcastOp, ReshapeOp, SliceOp>(op))
     if (DenseElementsAttr splat = splatOf(op->getOperand(0)))
-      return arith::ConstantOp::create(b, op->getLoc(), splat.resizeSplat(cast<ShapedType>(op->getResult(0).getType())));
+      return arith::ConstantOp::create(b, op->getLoc(),
+                                       splat.resizeSplat(cast<ShapedType>(op->getResult(0).getType())));
   if (isa<ReshapeOp>(op) && op->getOperand(0).getType() == op->getResult(0).getType())
     return op->getOperand(0);
   if (auto power = dyn_cast<math::PowFOp>(op))

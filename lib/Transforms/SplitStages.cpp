@@ -1,10 +1,10 @@
 // loop-split-stages: cuts the stage `step` into prelude, core, coda and head, with bank fields between them.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What the stages look like is described in ToLanes.cpp. An op belongs to the stage that its place in the program gives:
-// before the recurrence, the recurrence, after it up to the last op that attends, the rest. Values that cost nothing
-// (weights, constants, columns, options, draws) are read again in every stage that needs them; every other value that a
-// later stage reads becomes a bank field, and no other value does.
+// What the stages look like is described in ToLanes.cpp. An op belongs to the stage that its place in the program
+// gives: before the recurrence, the recurrence, after it up to the last op that attends, the rest. Values that cost
+// nothing (weights, constants, columns, options, draws) are read again in every stage that needs them; every other
+// value that a later stage reads becomes a bank field, and no other value does.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
@@ -40,7 +40,8 @@ bool isFree(Operation *op) {
 
 class Splitter {
 public:
-  Splitter(ModelOp model, StageOp step) : model(model), step(step), source(step.getBody().front()), b(model.getContext()) {}
+  Splitter(ModelOp model, StageOp step)
+      : model(model), step(step), source(step.getBody().front()), b(model.getContext()) {}
   LogicalResult run();
 
 private:
@@ -260,7 +261,8 @@ void Splitter::finish(StageIndex index) {
   auto name = FlatSymbolRefAttr::get(b.getContext(), kNames[index]);
   AttrTypeReplacer replacer;
   replacer.addReplacement([&](CacheType) -> Type { return CacheType::get(b.getContext(), name); });
-  replacer.recursivelyReplaceElementsIn(part.stage, /*replaceAttrs=*/false, /*replaceLocs=*/false, /*replaceTypes=*/true);
+  replacer.recursivelyReplaceElementsIn(part.stage, /*replaceAttrs=*/false, /*replaceLocs=*/false,
+                                        /*replaceTypes=*/true);
   part.stage.walk([&](KVAppendOp append) {
     if (auto site = lookup<SiteOp>(model, append.getSiteAttr()))
       site.setStageAttr(name);

@@ -8,8 +8,8 @@
 // `loop.schedule`, then the stages `prelude`, `core`, `coda`, `head`; `core` only with a loop, `coda` only if something
 // after the loop attends. Weights that a merged weight lists stay as declarations and have no `loop.param`.
 //
-// Stages. Block arguments: (lanes<lane>, rounds: index, bank, cache if the stage has sites). `loop.return`: (bank, cache
-// if there is one, then for `head` the logits: tensor<?xVxf32, rows<lane>>). `rounds` has a use in `core` only.
+// Stages. Block arguments: (lanes<lane>, rounds: index, bank, cache if the stage has sites). `loop.return`: (bank,
+// cache if there is one, then for `head` the logits: tensor<?xVxf32, rows<lane>>). `rounds` has a use in `core` only.
 //   prelude: …, loop.store of every field it makes.
 //   core:    loop.load of states and of values captured by the loop; exactly one loop.recur; loop.store of its states.
 //   coda:    loop.load of what it needs, …, loop.store of what `head` needs.
@@ -45,8 +45,8 @@
 //          tensors of i32 (addi … divsi remsi minsi maxsi cmpi), and arithmetic of index and i1 scalars
 //   tensor.from_elements of one index-derived scalar, as the input of a loop.spread
 //   math:  every element function (exp log sqrt rsqrt absf floor ceil sin cos tanh erf powf fma …)
-#include "loopc/Dialect/Loop/Loop.h"
 #include "Program.h"
+#include "loopc/Dialect/Loop/Loop.h"
 #include "loopc/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -190,22 +190,25 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       })
       .Case([&](RopeOp rope) -> LogicalResult {
         Value input = rowsOf(rope.getInput(), scope, loc);
-        map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input, scope.lanes,
-                                                 rope.getBaseAttr(), rope.getPairsAttr()));
+        map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input,
+                                                 scope.lanes, rope.getBaseAttr(), rope.getPairsAttr()));
         return success();
       })
       .Case([&](AttendOp attend) -> LogicalResult {
         SmallVector<Value> index = scalars(attend.getIndex());
         for (Value i : index)
           if (!i.getType().isIndex())
-            return attend.emitOpError("expected a site index that is the same for all tokens, but got one that depends on the "
-                                      "iteration");
-        Value q = rowsOf(attend.getQ(), scope, loc), k = rowsOf(attend.getK(), scope, loc), v = rowsOf(attend.getV(), scope, loc);
-        scope.cache = KVAppendOp::create(b, loc, cacheType, k, v, scope.cache, attend.getSiteAttr(), index, scope.lanes);
+            return attend.emitOpError(
+                "expected a site index that is the same for all tokens, but got one that depends on the "
+                "iteration");
+        Value q = rowsOf(attend.getQ(), scope, loc), k = rowsOf(attend.getK(), scope, loc),
+              v = rowsOf(attend.getV(), scope, loc);
+        scope.cache =
+            KVAppendOp::create(b, loc, cacheType, k, v, scope.cache, attend.getSiteAttr(), index, scope.lanes);
         map.map(attend.getResult(),
-                KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache, attend.getSiteAttr(),
-                                   index, scope.lanes, attend.getScaleAttr(), attend.getWindowAttr(), attend.getSoftcapAttr(),
-                                   attend.getOrderAttr()));
+                KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache,
+                                   attend.getSiteAttr(), index, scope.lanes, attend.getScaleAttr(),
+                                   attend.getWindowAttr(), attend.getSoftcapAttr(), attend.getOrderAttr()));
         return success();
       })
       .Case([&](TapOp tap) -> LogicalResult {
@@ -231,12 +234,14 @@ LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
     return success();
   }
   if (isa<ParamOp>(op))
-    return op->emitOpError("expected indices that are the same for all tokens, but got one that depends on the iteration");
+    return op->emitOpError(
+        "expected indices that are the same for all tokens, but got one that depends on the iteration");
   if (isa<arith::IndexCastOp>(op) && op->getResult(0).getType().isInteger(32)) {
     map.map(op->getResult(0), map.lookup(op->getOperand(0)));
     return success();
   }
-  if (isa<tensor::FromElementsOp>(op) && op->getNumOperands() == 1 && getFeatureShape(op->getResult(0).getType()).empty()) {
+  if (isa<tensor::FromElementsOp>(op) && op->getNumOperands() == 1 &&
+      getFeatureShape(op->getResult(0).getType()).empty()) {
     map.map(op->getResult(0), map.lookup(op->getOperand(0)));
     return success();
   }
@@ -247,10 +252,12 @@ LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
     return success();
   }
   if (!isElementFunction(op) && !isa<LoopDialect>(op->getDialect()))
-    return op->emitOpError("expected an element function or an op of the loop dialect, but got `") << op->getName() << "`";
+    return op->emitOpError("expected an element function or an op of the loop dialect, but got `")
+           << op->getName() << "`";
   for (OpOperand &operand : op->getOpOperands())
     if (isParameterOperand(operand) && hasRows(map.lookup(operand.get())))
-      return op->emitOpError("expected operand ") << operand.getOperandNumber() << " to be made of weights only, but it differs by token";
+      return op->emitOpError("expected operand ")
+             << operand.getOperandNumber() << " to be made of weights only, but it differs by token";
   bool element = isElementFunction(op);
   Operation *made = b.clone(*op, map);
   b.setInsertionPoint(made);
@@ -264,9 +271,11 @@ LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
   }
   // A uniform condition that became a column (it reads the iteration) selects whole rows.
   if (auto select = dyn_cast<arith::SelectOp>(made))
-    if (hasRows(select.getCondition()) && getFeatureShape(select.getCondition().getType()) != getFeatureShape(select.getTrueValue().getType()))
-      select.getConditionMutable().set(BroadcastOp::create(b, op->getLoc(), withElementType(select.getTrueValue().getType(), b.getI1Type()),
-                                                           select.getCondition(), b.getDenseI64ArrayAttr({})));
+    if (hasRows(select.getCondition()) &&
+        getFeatureShape(select.getCondition().getType()) != getFeatureShape(select.getTrueValue().getType()))
+      select.getConditionMutable().set(
+          BroadcastOp::create(b, op->getLoc(), withElementType(select.getTrueValue().getType(), b.getI1Type()),
+                              select.getCondition(), b.getDenseI64ArrayAttr({})));
   b.setInsertionPointAfter(made);
   for (auto [old, result] : llvm::zip(op->getResults(), made->getResults())) {
     Type type = old.getType();
@@ -304,9 +313,10 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
 
   bool cached = attends(recur);
   SmallVector<Value> states = rowsOf(recur.getStates(), scope, loc), carried = scalars(with);
-  auto made = RecurOp::create(b, loc, scope.lanes.getType(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
-                              recur.getNameAttr(), recur.getCountAttr(), states, carried, scope.lanes, rounds,
-                              cached ? scope.cache : Value(), recur.getKvAttr(), recur.getExitAttr(), recur.getPlanAttr());
+  auto made =
+      RecurOp::create(b, loc, scope.lanes.getType(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
+                      recur.getNameAttr(), recur.getCountAttr(), states, carried, scope.lanes, rounds,
+                      cached ? scope.cache : Value(), recur.getKvAttr(), recur.getExitAttr(), recur.getPlanAttr());
   setStateNames(made, getStateNames(recur));
 
   OpBuilder::InsertionGuard guard(b);
@@ -373,8 +383,8 @@ LogicalResult Converter::convertStack(StackOp stack, RowScope &scope) {
     return failure();
   bool cached = attends(stack);
   SmallVector<Value> states = rowsOf(stack.getStates(), scope, stack.getLoc());
-  auto made = StackOp::create(b, stack.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(), stack.getNameAttr(),
-                              stack.getLayersAttr(), states, cached ? scope.cache : Value());
+  auto made = StackOp::create(b, stack.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
+                              stack.getNameAttr(), stack.getLayersAttr(), states, cached ? scope.cache : Value());
   Block &body = made.getBody().emplaceBlock();
   if (failed(convertRegion(stack.getBody().front(), body, /*index=*/true, cached, scope)))
     return failure();
@@ -389,7 +399,8 @@ LogicalResult Converter::convertStack(StackOp stack, RowScope &scope) {
 LogicalResult Converter::convertInline(RecurOp recur, RowScope &scope) {
   auto count = lookup<CountOp>(model, recur.getCountAttr());
   if (!count || count.getMin() != count.getMax())
-    return recur.emitOpError("expected a fixed count for a loop inside another, but @") << recur.getCount() << " is chosen at run time";
+    return recur.emitOpError("expected a fixed count for a loop inside another, but @")
+           << recur.getCount() << " is chosen at run time";
   if (recur.getExit())
     return recur.emitOpError("expected no exit test in a loop inside another, but got one");
   if (attends(recur))
@@ -397,8 +408,8 @@ LogicalResult Converter::convertInline(RecurOp recur, RowScope &scope) {
   if (failed(checkRolled(recur)))
     return failure();
   SmallVector<Value> states = rowsOf(recur.getStates(), scope, recur.getLoc());
-  auto made = StackOp::create(b, recur.getLoc(), ValueRange(states).getTypes(), Type(), recur.getNameAttr(), count.getValueAttr(),
-                              states, Value());
+  auto made = StackOp::create(b, recur.getLoc(), ValueRange(states).getTypes(), Type(), recur.getNameAttr(),
+                              count.getValueAttr(), states, Value());
   Block &body = made.getBody().emplaceBlock();
   if (failed(convertRegion(recur.getBody().front(), body, /*index=*/true, /*cache=*/false, scope)))
     return failure();
@@ -415,8 +426,8 @@ LogicalResult Converter::convertWhere(WhereOp where, RowScope &scope) {
     return convertSelected(where, spread(condition, scope, where.getLoc()), scope);
   bool cached = attends(where);
   SmallVector<Value> states = rowsOf(where.getStates(), scope, where.getLoc());
-  auto made = WhereOp::create(b, where.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(), condition, states,
-                              cached ? scope.cache : Value());
+  auto made = WhereOp::create(b, where.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
+                              condition, states, cached ? scope.cache : Value());
   Block &body = made.getBody().emplaceBlock();
   if (failed(convertRegion(where.getBody().front(), body, /*index=*/false, cached, scope)))
     return failure();
@@ -431,7 +442,8 @@ LogicalResult Converter::convertWhere(WhereOp where, RowScope &scope) {
 LogicalResult Converter::convertSelected(WhereOp where, Value condition, RowScope &scope) {
   Location loc = where.getLoc();
   if (attends(where))
-    return where.emitOpError("expected a condition that is the same for all tokens around attention, but got one that differs by token");
+    return where.emitOpError(
+        "expected a condition that is the same for all tokens around attention, but got one that differs by token");
   Block &from = where.getBody().front();
   SmallVector<Value> states = rowsOf(where.getStates(), scope, loc);
   for (auto [argument, state] : llvm::zip(from.getArguments(), states))

@@ -20,20 +20,20 @@ namespace loopc {
 
 /// Choices of a run or an artefact, as the command line gives them. Empty or 0: as the spec says.
 struct PlanOptions {
-  int64_t loops = 0;            ///< default loop count
-  double maxMsPerToken = 0;     ///< budget of a decoded token, milliseconds; only without `loops`
-  double gigabytesPerSecond = 20; ///< memory bandwidth of the cost model
-  std::string policy;           ///< K/V map: depth_indexed, last_exited, always_last, single
-  int64_t policySize = 0;       ///< parameter of the map
-  std::string holes;            ///< refuse, last_exited, …
-  std::string order;            ///< free, token, pass, by_call
-  bool leavingExit = false;     ///< refuse a policy without a rule for planes that an exit leaves out
-  std::string dtype = "f32";    ///< matrices: f32, bf16
-  std::string kvDtype;          ///< K/V rows: f32, bf16; empty: as `dtype`
+  int64_t loops = 0;                ///< default loop count
+  double maxMsPerToken = 0;         ///< budget of a decoded token, milliseconds; only without `loops`
+  double gigabytesPerSecond = 20;   ///< memory bandwidth of the cost model
+  std::string policy;               ///< K/V map: depth_indexed, last_exited, always_last, single
+  int64_t policySize = 0;           ///< parameter of the map
+  std::string holes;                ///< refuse, last_exited, …
+  std::string order;                ///< free, token, pass, by_call
+  bool leavingExit = false;         ///< refuse a policy without a rule for planes that an exit leaves out
+  std::string dtype = "f32";        ///< matrices: f32, bf16
+  std::string kvDtype;              ///< K/V rows: f32, bf16; empty: as `dtype`
   std::vector<std::string> observe; ///< taps that become bank fields `obs.NAME`; {"*"}: all
-  bool hoist = true;            ///< off only to compare
-  bool mergeLinears = true;     ///< off only to compare
-  bool check = true;            ///< loop-check after every pass
+  bool hoist = true;                ///< off only to compare
+  bool mergeLinears = true;         ///< off only to compare
+  bool check = true;                ///< loop-check after every pass
 };
 
 /// SOURCE to PLANNED. `pm` works on a module.
