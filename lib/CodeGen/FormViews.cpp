@@ -171,7 +171,7 @@ void PhaseFormer::closeMap() {
   std::vector<std::pair<Value, View>> outputs;
   for (Operation *op : ops) {
     for (Value operand : op->getOperands())
-      if (!operand.getDefiningOp() || !inside(operand.getDefiningOp()))
+      if (isa<RankedTensorType>(operand.getType()) && (!operand.getDefiningOp() || !inside(operand.getDefiningOp())))
         inputs.insert({operand, get(operand)});
     if (llvm::any_of(op->getUsers(), [&](Operation *user) { return !inside(user); }))
       outputs.push_back({op->getResult(0), View()});
@@ -213,8 +213,8 @@ void PhaseFormer::closeMap() {
       continue;
     }
     SmallVector<Value> scalarOperands;
-    for (Value operand : op->getOperands())
-      scalarOperands.push_back(mapping.lookup(operand));
+    for (Value operand : op->getOperands()) // a condition may be a scalar of the program, equal for all elements
+      scalarOperands.push_back(isa<RankedTensorType>(operand.getType()) ? mapping.lookup(operand) : scalars.lookup(operand));
     OperationState state(op->getLoc(), op->getName(), scalarOperands,
                          {cast<RankedTensorType>(op->getResult(0).getType()).getElementType()}, op->getAttrs());
     state.propertiesAttr = op->getPropertiesAsAttribute();

@@ -144,6 +144,15 @@ TEST(Rows, views) {
   EXPECT_EQ(y, (std::vector<float>{21, 28, 40, 48, 7, 8}));
 }
 
+// A select whose condition is a scalar of the program (a layer index) keeps one of two rows whole.
+TEST(Rows, uniformSelect) {
+  std::string body = "    %y = loop.stack @s layers 3 state(%x : T<5>) {\n    ^bb0(%l: index, %h: T<5>):\n"
+                     "      %one = arith.constant 1 : index\n      %is = arith.cmpi eq, %l, %one : index\n"
+                     "      %twice = arith.addf %h, %h : T<5>\n      %n = arith.select %is, %twice, %h : T<5>\n"
+                     "      loop.yield %n : T<5>\n    } -> T<5>\n";
+  EXPECT_EQ(run(model("5", "5", "", body), {1, 2, 3, 4, 5}), (std::vector<float>{2, 4, 6, 8, 10}));
+}
+
 // gate and up in one matrix: both sums of a column meet in the epilogue, and the residual is added in place.
 TEST(Rows, feedForwardIsFused) {
   std::string weights = "  loop.weight @gu : tensor<128x8xf32>\n  loop.weight @down : tensor<8x64xf32>\n";

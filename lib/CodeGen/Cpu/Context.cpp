@@ -120,7 +120,8 @@ static Value emitAffineExpr(Emit &e, AffineExpr expr, Value dim) {
 
 Value loopc::codegen::emitAffine(Emit &e, AffineMap map, Value dim) { return emitAffineExpr(e, map.getResult(0), dim); }
 
-SmallVector<Value> loopc::codegen::emitElements(Emit &e, Block &block, ArrayRef<Value> arguments, int64_t n) {
+SmallVector<Value> loopc::codegen::emitElements(PhaseContext &ctx, Block &block, ArrayRef<Value> arguments, int64_t n) {
+  Emit &e = ctx.e;
   IRMapping mapping;
   for (auto [argument, value] : llvm::zip(block.getArguments(), arguments))
     mapping.map(argument, value);
@@ -133,7 +134,7 @@ SmallVector<Value> loopc::codegen::emitElements(Emit &e, Block &block, ArrayRef<
     }
     SmallVector<Value> operands;
     for (Value operand : op.getOperands())
-      operands.push_back(mapping.lookup(operand));
+      operands.push_back(mapping.contains(operand) ? mapping.lookup(operand) : ctx.index(operand));
     if (isa<arith::ExtFOp>(op) && op.getOperand(0).getType().isBF16()) {
       mapping.map(op.getResult(0), e.extendBF16(operands[0]));
       continue;

@@ -73,7 +73,7 @@ void emitGemm(PhaseContext &ctx, mlir::task::GemmOp op, ScratchPlan &scratch);
 void emitAttend(PhaseContext &ctx, mlir::task::AttendOp op, ScratchPlan &scratch);
 
 /// The scalar ops of a map or epilogue on vectors of n elements; gives the yielded values.
-llvm::SmallVector<mlir::Value> emitElements(Emit &e, mlir::Block &block, llvm::ArrayRef<mlir::Value> arguments, int64_t n);
+llvm::SmallVector<mlir::Value> emitElements(PhaseContext &ctx, mlir::Block &block, llvm::ArrayRef<mlir::Value> arguments, int64_t n);
 
 /// The function `sum of rows times panels` for elements of the given type, made once per module:
 /// (x, x row bytes, rows, panels, panel count, k, out, out row bytes). Order chain for every number of rows.

@@ -196,7 +196,7 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
           else
             arguments.push_back(e.splat(e.extract(e.loadVector(type, 1, addresses[j]), 0), width));
         }
-        SmallVector<Value> results = emitElements(e, op.getBody().front(), arguments, width);
+        SmallVector<Value> results = emitElements(ctx, op.getBody().front(), arguments, width);
         for (size_t j = 0; j < results.size(); ++j) {
           Type type = kinds[others + j].first;
           e.storeVector(type, results[j], e.at(addresses[others + j], e.mul(i, task::getByteWidth(type))));

@@ -107,7 +107,7 @@ private:
         SmallVector<Value> arguments;
         for (const Operand &operand : inner.take_front(ins))
           arguments.push_back(read(operand, i, width));
-        SmallVector<Value> results = emitElements(e, op.getBody().front(), arguments, width);
+        SmallVector<Value> results = emitElements(ctx, op.getBody().front(), arguments, width);
         for (auto [operand, value] : llvm::zip(inner.drop_front(ins), results))
           e.storeVector(operand.element, value, e.at(operand.address, e.mul(i, operand.strides.back() * operand.width())));
       };
