@@ -92,17 +92,20 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
   return result;
 }
 
-std::string loopc::test::taskForm(const std::string &text) {
+static std::string formOf(const std::string &text, codegen::CodeForm form) {
   std::string messages, out, error;
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, messages);
   if (!module)
     return messages;
   codegen::CompileStats stats;
-  if (mlir::failed(codegen::compileToForm(*module, {}, codegen::CodeForm::Task, out, stats, error)))
+  if (mlir::failed(codegen::compileToForm(*module, {}, form, out, stats, error)))
     return messages + error;
   return out;
 }
+
+std::string loopc::test::taskForm(const std::string &text) { return formOf(text, codegen::CodeForm::Task); }
+std::string loopc::test::assembly(const std::string &text) { return formOf(text, codegen::CodeForm::Assembly); }
 
 Compiled::~Compiled() {
   if (handle)
@@ -186,10 +189,12 @@ namespace {
 struct Team {
   loopc_team abi;
   std::barrier<> barrier;
-  explicit Team(uint32_t workers) : abi{workers, 0, wait}, barrier(workers) {}
+  int32_t poison;
+  Team(uint32_t workers, int32_t poison) : abi{workers, 0, wait}, barrier(workers), poison(poison) {}
   static int32_t wait(loopc_team *team, uint32_t, uint32_t) {
-    reinterpret_cast<Team *>(team)->barrier.arrive_and_wait();
-    return 0;
+    auto *self = reinterpret_cast<Team *>(team);
+    self->barrier.arrive_and_wait();
+    return self->poison;
   }
 };
 } // namespace
@@ -250,7 +255,7 @@ int Machine::run(const std::string &stage, std::vector<Lane> &lanes, uint32_t ro
     std::memset(scratch.back(), 0xff, need.scratchBytes + need.scratchRowBytes * capacity);
   }
   memory.scratch = scratch.data();
-  Team team(workers);
+  Team team(workers, poison);
   std::vector<int> results(workers);
   std::vector<std::thread> threads;
   for (uint32_t w = 1; w < workers; ++w)

@@ -33,8 +33,9 @@ struct Compiled {
 /// `fuse` false: without the pass task-fuse. `vectorBits`: another width of vectors than the registers have.
 std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true, unsigned vectorBits = 0);
 
-/// Text of the TASK form, for messages.
+/// Text of the TASK form, and the machine code as text.
 std::string taskForm(const std::string &text);
+std::string assembly(const std::string &text);
 
 struct Lane {
   int32_t token = 0, position = 0, sequence = 0, slot = 0, limit = 1, iteration = 0;
@@ -58,6 +59,7 @@ public:
   std::vector<loopc_sequence> records;
   std::vector<std::vector<int32_t>> rows;
   std::vector<float> knobs;
+  int32_t poison = 0; ///< what every sync gives
   std::vector<std::vector<uint8_t>> pools;
 
 private:

@@ -1,6 +1,7 @@
 // The whole model of test/Dialect/Loop/lanes.mlir in generated code against scalar arithmetic.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Harness.h"
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -246,4 +247,41 @@ TEST_F(StageCode, selectingExit) {
   ASSERT_EQ(machine.run("core", lanes, 3, LOOPC_CALL_KEEP_RUNNING), 0);
   EXPECT_EQ(lanes[0].iteration, 3);
   EXPECT_EQ(lanes[0].exited, 1);
+}
+
+// A poisoned team leaves the program at the next sync with the team's value.
+TEST_F(StageCode, poisonedSyncEndsTheCall) {
+  Machine machine(*compiled, 16, 2);
+  load(machine);
+  machine.sequences(1, 3, 16);
+  std::vector<Lane> lanes(1);
+  lanes[0].limit = 3;
+  machine.poison = 7;
+  EXPECT_EQ(machine.run("core", lanes, 3), 7);
+  EXPECT_EQ(lanes[0].iteration, 0);
+}
+
+static std::string replaced(std::string text, const std::string &from, const std::string &to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+// Layers and iterations are loops in the code: 200 layers take no more instructions than 2.
+TEST(StageText, codeDoesNotGrowWithLayers) {
+  auto lines = [](const std::string &text) { return std::count(text.begin(), text.end(), '\n'); };
+  std::string two = lanesModel();
+  std::string many = replaced(replaced(two, "tables [2]", "tables [200]"), "layers 2 ", "layers 200 ");
+  ASSERT_NE(two, many);
+  std::string small = assembly(two);
+  ASSERT_GT(lines(small), 1000);
+  EXPECT_NEAR(double(lines(assembly(many))), double(lines(small)), 50);
+}
+
+// Nothing outside is called: no library functions, not even for exp or memory moves.
+TEST(StageText, noLibraryCalls) {
+  std::string text = assembly(lanesModel());
+  EXPECT_EQ(text.find("@PLT"), std::string::npos) << text.substr(text.find("@PLT") - 40, 60);
+  for (std::string name : {"expf", "memcpy", "memset", "sinf", "fmaf"})
+    EXPECT_EQ(text.find("callq\t" + name), std::string::npos) << name;
 }
