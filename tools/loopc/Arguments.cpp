@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Commands.h"
 #include "Support.h"
+#include "loopc/runtime/Error.h"
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -205,6 +206,18 @@ struct Program {
 
 int runCommandLine(int argc, const char *const *argv) {
   Program program;
+  if (argc > 1 && *argv[1] != '-') {
+    std::string names;
+    bool known = false;
+    for (const CLI::App *command : program.app.get_subcommands([](const CLI::App *) { return true; })) {
+      known |= command->get_name() == argv[1];
+      names += (names.empty() ? "" : ", ") + command->get_name();
+    }
+    if (!known) {
+      printError("expected one of " + names + ", but got " + rt::quoted(argv[1]));
+      return Usage;
+    }
+  }
   try {
     program.app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

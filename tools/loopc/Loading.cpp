@@ -1,6 +1,7 @@
 // Loading a model: weights, executors, compiled files.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Model.h"
+#include "loopc/Frontend/Checkpoint.h"
 #include "loopc/runtime/CpuExecutor.h"
 #include <cstdio>
 #include <sched.h>
@@ -62,7 +63,28 @@ LoadedModel loadArtifact(const std::string &path, const TargetOptions &target, c
   return loadFile(path, target, weights, {});
 }
 
+/// Every tensor of the file belongs to the model in name and shape, and the model's are all there.
+static void checkTensors(const CompileRequest &request, const Weights &weights) {
+  const frontend::CheckpointMap *map = request.program->checkpoint(request.checkpoint);
+  if (!weights.tensors || !map)
+    return;
+  std::vector<frontend::FileTensor> tensors;
+  for (const rt::TensorView &tensor : weights.tensors->tensors())
+    tensors.push_back({tensor.name, tensor.shape});
+  frontend::CheckpointBinding binding = frontend::bindCheckpoint(*request.program, *map, tensors);
+  if (binding.ok())
+    return;
+  constexpr size_t most = 8;
+  std::string text = "the weights do not fit " + request.program->filename + ":";
+  for (size_t i = 0; i < binding.errors.size() && i < most; ++i)
+    text += "\n  " + binding.errors[i];
+  if (binding.errors.size() > most)
+    text += "\n  and " + std::to_string(binding.errors.size() - most) + " more";
+  throw Failure(text);
+}
+
 LoadedModel loadModel(const CompileRequest &request, const TargetOptions &target, const Weights &weights) {
+  checkTensors(request, weights);
   if (target.target == "interp") {
     LoadedModel model;
     Timer timer;
