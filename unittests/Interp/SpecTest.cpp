@@ -1,0 +1,77 @@
+// The models of models/ at small sizes: the code the compiler makes of a page, run as SOURCE and as LANES.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Schedules.h"
+
+#include "loopc/Frontend/Diagnostics.h"
+#include "loopc/Frontend/Sema.h"
+#include "loopc/MLIRGen/MLIRGen.h"
+#include <gtest/gtest.h>
+
+using namespace loopc;
+
+namespace {
+
+using Sets = std::vector<std::pair<std::string, std::string>>;
+
+/// The SOURCE form of models/NAME.loop as text.
+std::string sourceText(const std::string &name, const Sets &sets) {
+  SourceText page(name + ".loop", projectFile("models/" + name + ".loop"));
+  DiagnosticEngine diagnostics(page);
+  frontend::ConfigInput input;
+  input.sets = sets;
+  std::optional<frontend::Program> program = frontend::check(page, input, diagnostics);
+  if (!program)
+    throw std::runtime_error(renderText(diagnostics, false));
+  Loaded empty("loop.model @empty phase(source) {\n}");
+  mlir::OwningOpRef<mlir::ModuleOp> module = generateSource(*empty.context, *program);
+  if (!module)
+    throw std::runtime_error(name + " has no SOURCE form");
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  module->print(out);
+  return text;
+}
+
+void compareSpec(const std::string &name, const Sets &sets, bool everyIteration, bool leaving = false) {
+  PlanOptions plan;
+  plan.leavingExit = leaving;
+  if (leaving)
+    plan.holes = "last_exited";
+  Twins twins(sourceText(name, sets), plan);
+  std::mt19937 random(11);
+  std::vector<Request> requests(3);
+  for (Request &request : requests) {
+    request.tokens = randomTokens(random, 4 + random() % 8, int32_t(twins.executor->info().vocab));
+    if (twins.executor->info().count)
+      request.options.loops = 1 + int32_t(random() % 4);
+    if (leaving) {
+      request.options.exit = rt::ExitMode::Leave;
+      request.options.knobs["threshold"] = 0.7f;
+    }
+  }
+  compare(twins, requests, 6, everyIteration);
+}
+
+const Sets llama = {{"vocab", "19"}, {"d", "24"}, {"layers", "4"}, {"heads", "3"}, {"kv", "1"}, {"ff", "20"}};
+
+TEST(Specs, SmolLM2) { compareSpec("smollm2", llama, false); }
+
+TEST(Specs, SmolLM2Looped) {
+  Sets sets = llama;
+  sets.insert(sets.end(), {{"prelude", "1"}, {"core", "2"}});
+  compareSpec("smollm2_looped", sets, true);
+}
+
+TEST(Specs, Ouro) {
+  Sets sets = {{"vocab", "19"}, {"d", "24"}, {"layers", "2"}, {"heads", "3"}, {"ff", "20"}};
+  compareSpec("ouro", sets, true);
+  compareSpec("ouro", sets, false, true);
+}
+
+TEST(Specs, Parcae) {
+  for (const char *inject : {"diagonal", "linear", "add"})
+    compareSpec("parcae",
+                {{"vocab", "19"}, {"pad", "8"}, {"d", "36"}, {"heads", "3"}, {"ff", "20"}, {"inject", inject}}, true);
+}
+
+} // namespace
