@@ -127,16 +127,11 @@ LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
       return failure();
     SmallVector<Value> stop;
     SmallVector<View> stopViews;
-    int64_t min = 1, every = 1;
     if (yield.getExit()) {
       stopViews.push_back(get(yield.getExit()));
       stop.push_back(stopViews.front().root);
-      if (op.getExit()) {
-        min = op.getExit()->getMin();
-        every = op.getExit()->getEvery();
-      }
     }
-    task::AdvanceOp::create(rowPhase(), op.getLoc(), stop, ValueRange(), viewsOf(stopViews), min, every);
+    task::AdvanceOp::create(rowPhase(), op.getLoc(), stop, ValueRange(), viewsOf(stopViews));
     flush();
     currentList = outer;
   }

@@ -20,7 +20,7 @@
 // CHECK: task.append pool 0 offset 0[%[[L]]] {{.*}} views [#task.view<0, [2, 1]>, #task.view<6, [2, 1]>]
 // CHECK: task.phase "attend" heads of %[[ON]]
 // CHECK: task.dot
-// CHECK: task.advance min 1 every 1
+// CHECK: task.advance
 // CHECK-LABEL: task.program @head
 // CHECK: task.out : <8, f32>
 

@@ -53,7 +53,7 @@ task.program @rounds pool -1 {
     // CHECK: task.sync 0
     // CHECK-NEXT: task.phase "end"
     task.phase "end" rows of %on {
-      task.advance min 1 every 1 views []
+      task.advance views []
     }
     // CHECK: task.sync 1
     // CHECK-NEXT: }

@@ -356,12 +356,6 @@ private:
     if (operands.empty())
       return;
     Value stop = e.extract(e.loadVector(operands[0].element, 1, operands[0].address), 0);
-    if (op.getMin() > 1)
-      stop = arith::AndIOp::create(e.b, e.loc, stop, e.cmp(arith::CmpIPredicate::sge, done, e.c32(op.getMin())));
-    if (op.getEvery() > 1)
-      stop = arith::AndIOp::create(
-          e.b, e.loc, stop,
-          e.cmp(arith::CmpIPredicate::eq, arith::RemSIOp::create(e.b, e.loc, done, e.c32(op.getEvery())), e.c32(0)));
     e.when(stop, [&] {
       Value exited = e.at(ctx.field(ctx.call, offsetof(loopc_call, exited), e.ptrType()), row);
       e.store(arith::ConstantIntOp::create(e.b, e.loc, 1, 8), exited);

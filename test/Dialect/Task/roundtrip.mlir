@@ -42,9 +42,9 @@ task.program @core pool 0 {
             ins(%y : !task.mem<4, f32>) outs(%x : !task.mem<4, f32>) shape [2, 2] views [#task.view<0, [2, 1]>, #task.view<0, [2, 1]>]
       }
     }
-    // CHECK: task.advance min 1 every 1
+    // CHECK: task.advance
     task.phase "end" rows of %on {
-      task.advance min 1 every 1 views []
+      task.advance views []
     }
   }
 }

@@ -165,9 +165,10 @@ def Task_EmbedOp : Task_ItemOp<"embed"> {
   let assemblyFormat = !strconcat(inOut, " attr-dict");
 }
 def Task_AdvanceOp : Task_ItemOp<"advance", ["writesColumns"]> {
-  let summary = "ends an iteration of a row: iteration + 1; `exited` is set if the test (ins, optional) holds and is asked";
-  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, Task_ViewArrayAttr:$views, I64Attr:$min, I64Attr:$every);
-  let assemblyFormat = "`min` $min `every` $every (`ins` `(` $ins^ `:` type($ins) `)`)? (`outs` `(` $outs^ `:` type($outs) `)`)? `views` $views attr-dict";
+  let summary = "ends an iteration of a row: iteration + 1; `exited` is set if the test (ins, optional) holds";
+  let description = "From which iteration on and how often the test may act is the runtime's to decide, per request.";
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, Task_ViewArrayAttr:$views);
+  let assemblyFormat = "(`ins` `(` $ins^ `:` type($ins) `)`)? (`outs` `(` $outs^ `:` type($outs) `)`)? `views` $views attr-dict";
 }
 
 /// Where the rows of a site are: pool, first element of the site in a page (plus layer * layer_stride), plane of an
