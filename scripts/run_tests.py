@@ -57,7 +57,7 @@ def build(directory, *targets):
 
 
 def gtest_programs(directory):
-    return sorted(path for path in (directory / "bin").glob("*Test*") if os.access(path, os.X_OK) and path.is_file())
+    return sorted(path for path in (directory / "bin").iterdir() if "test" in path.name.lower() and os.access(path, os.X_OK))
 
 
 def run_gtests(directory, label):

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <exception>
 #include <mutex>
 #include <set>
@@ -206,6 +207,15 @@ std::string sourceName(const ParamSourceInfo &source, uint64_t table) {
   return index < 0 ? std::string() : source.name.substr(0, at) + std::to_string(index) + source.name.substr(at + 2);
 }
 
+/// Bytes that the system can give without swapping; no limit where it does not say.
+static uint64_t availableMemory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("MemAvailable:", 0) == 0)
+      return std::strtoull(line.c_str() + 13, nullptr, 10) * 1024;
+  return UINT64_MAX;
+}
+
 void PackedParams::allocate(const ModelInfo &info, bool hugePages) {
   constexpr uint64_t huge = uint64_t(1) << 21;
   std::vector<uint64_t> offsets(info.paramTables());
@@ -215,6 +225,8 @@ void PackedParams::allocate(const ModelInfo &info, bool hugePages) {
       size += roundUp(packedBytes(p), 64);
     }
   mapped = roundUp(size, huge) + huge;
+  if (uint64_t available = availableMemory(); mapped > available)
+    throw Error("", "weights", "at most " + std::to_string(available) + " bytes, the memory that is free", std::to_string(mapped) + " bytes");
   void *at = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED)
     throw Error("", "weights", "memory for " + std::to_string(mapped) + " bytes", "a refusal by the system");

@@ -157,7 +157,7 @@ expect("exit that leaves holes", generate(WORK / "good", "--exit", "0.5", "--exi
 expect("shared planes without an order", generate(WORK / "good", "--kv", "single"), ("L0602", "order"))
 expect("unknown policy", generate(WORK / "good", "--kv", "circle"), "circle")
 expect("unknown target", generate(WORK / "good", "--target", "abacus"), "abacus")
-expect("more memory than there is", run("bench", MODEL, "--random-weights", "1", "--set", "d=65536", "--set", "ff=1048576", "--set", "layers=64", "--what", "decode"),
+expect("more memory than there is", run("bench", MODEL, "--random-weights", "1", "--set", "d=65536", "--set", "ff=1048576", "--set", "layers=64", "--what", "decode", "--steps", "1"),
        ("memory", "bytes", "GiB"))
 
 # outputs

@@ -75,11 +75,12 @@ static void checkTensors(const CompileRequest &request, const Weights &weights) 
   if (binding.ok())
     return;
   constexpr size_t most = 8;
-  std::string text = "the weights do not fit " + request.program->filename + ":";
+  std::string file = weights.tensors->tensors().empty() ? "weights" : weights.tensors->tensors()[0].file;
+  std::string text = file + ": expected the tensors of " + request.program->filename + ", but got: ";
   for (size_t i = 0; i < binding.errors.size() && i < most; ++i)
-    text += "\n  " + binding.errors[i];
+    text += (i ? "; " : "") + binding.errors[i];
   if (binding.errors.size() > most)
-    text += "\n  and " + std::to_string(binding.errors.size() - most) + " more";
+    text += "; and " + std::to_string(binding.errors.size() - most) + " more";
   throw Failure(text);
 }
 
