@@ -35,7 +35,7 @@ LogicalResult PhaseFormer::form(Operation *op) {
   // Index and i1 scalars: the same in every worker.
   if (op->getNumRegions() == 0 && op->getNumResults() && isa<arith::ArithDialect>(op->getDialect()) &&
       !isa<ShapedType>(op->getResult(0).getType())) {
-    b.clone(*op, scalars);
+    memory().clone(*op, scalars); // before the rows phase that is open, whose ops may read it
     return success();
   }
   if (isElementwise(op)) {

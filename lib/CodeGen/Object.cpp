@@ -145,9 +145,9 @@ void loopc::codegen::addDescriptor(llvm::Module &module, llvm::StringRef metadat
       "loopc_artifact_v1");
 }
 
-/// The linker: beside LLVM's own programs, else on PATH.
+/// The linker: beside LLVM's own programs (LOOPC_LLVM_TOOLS, from the build), else on PATH.
 static llvm::ErrorOr<std::string> findLinker() {
-  llvm::StringRef places[] = {"/usr/lib/llvm-22/bin"};
+  llvm::StringRef places[] = {LOOPC_LLVM_TOOLS};
   if (auto found = llvm::sys::findProgramByName("ld.lld", places))
     return found;
   for (llvm::StringRef name : {"ld.lld-22", "ld.lld"})
