@@ -16,26 +16,33 @@ void addSpec(CLI::App &app, SpecOptions &options, bool required = true) {
   if (required)
     spec->required();
   app.add_option("--set", options.set, "Set an entry of `config` or the default of an option")
-      ->type_name("NAME=VALUE")->expected(1)->take_all();
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->take_all();
   app.add_option("--accident", options.accidents, "Switch on a published quirk that the spec declares")
-      ->type_name("NAME")->expected(1)->take_all();
+      ->type_name("NAME")
+      ->expected(1)
+      ->take_all();
   app.add_option("--config", options.config, "A published config.json, or a directory that has one")->type_name("PATH");
 }
 
 void addCompile(CLI::App &app, TargetOptions &options) {
-  app.add_option("--dtype", options.dtype, "Type of matrices")->check(CLI::IsMember({"f32", "bf16"}))
+  app.add_option("--dtype", options.dtype, "Type of matrices")
+      ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--kv-dtype", options.kvDtype, "Type of kept keys and values (default: as --dtype)")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--cpu", options.cpu, "CPU to generate code for, `native` for this one")->capture_default_str();
   app.add_option("--kv", options.kv, "How planes are kept: \"map, holes rule, order o\"")->type_name("CLAUSE");
   app.add_option("--max-ms-per-token", options.maxMsPerToken,
-                 "Choose the default loop count by a budget of decode time")->check(CLI::PositiveNumber);
+                 "Choose the default loop count by a budget of decode time")
+      ->check(CLI::PositiveNumber);
 }
 
 void addRunning(CLI::App &app, TargetOptions &options) {
   addCompile(app, options);
-  app.add_option("--target", options.target, "Who runs the model")->check(CLI::IsMember({"cpu", "interp"}))
+  app.add_option("--target", options.target, "Who runs the model")
+      ->check(CLI::IsMember({"cpu", "interp"}))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "Worker threads (default: one for each CPU)")
       ->check(CLI::Range(1, 1024));
@@ -45,7 +52,8 @@ void addRunning(CLI::App &app, TargetOptions &options) {
 void addWeights(CLI::App &app, WeightOptions &options) {
   CLI::Option *weights =
       app.add_option("--weights", options.weights, "A directory, a .safetensors or a .gguf file")->type_name("PATH");
-  app.add_option("--random-weights", options.randomSeed, "Seeded random weights instead of a file")->type_name("SEED")
+  app.add_option("--random-weights", options.randomSeed, "Seeded random weights instead of a file")
+      ->type_name("SEED")
       ->excludes(weights);
 }
 
@@ -87,7 +95,8 @@ struct Program {
     addSpec(c, check.spec);
     c.add_option("--shapes", check.shapes, "Compare the weights' names and shapes with a published list")
         ->type_name("FILE");
-    c.add_option("--diagnostics", check.diagnostics, "Form of the messages")->check(CLI::IsMember({"text", "json"}))
+    c.add_option("--diagnostics", check.diagnostics, "Form of the messages")
+        ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
     CLI::App &f = add("fmt", "Bring specs into the canonical layout", [this] { return runFormat(format); });
     f.add_option("files", format.files, "Specs")->required()->type_name("FILES");
@@ -95,8 +104,8 @@ struct Program {
   }
 
   void addCompileExplain() {
-    CLI::App &c = add("compile", "Compile a spec to one file, or print one of its forms",
-                      [this] { return runCompile(compile); });
+    CLI::App &c =
+        add("compile", "Compile a spec to one file, or print one of its forms", [this] { return runCompile(compile); });
     addSpec(c, compile.spec);
     c.add_option("-o,--output", compile.output, "File to write (default for a text: stdout)")->type_name("OUT");
     c.add_option("--weights", compile.weights.weights, "Where config.json or GGUF metadata is read from")
@@ -106,10 +115,12 @@ struct Program {
         ->check(CLI::IsMember({"program", "source", "planned", "lanes", "task", "llvm", "asm", "obj", "artifact"}))
         ->capture_default_str();
     c.add_option("--observe", compile.observe, "Keep a named value for inspection (`*`: all)")
-        ->type_name("NAME")->expected(1)->take_all();
+        ->type_name("NAME")
+        ->expected(1)
+        ->take_all();
     c.add_flag("--remarks", compile.remarks, "Print every decision on stderr");
-    CLI::App &e = add("explain", "Say what a model costs and what the compiler decided",
-                      [this] { return runExplain(explain); });
+    CLI::App &e =
+        add("explain", "Say what a model costs and what the compiler decided", [this] { return runExplain(explain); });
     addSpec(e, explain.spec);
     e.add_option("--weights", explain.weights.weights, "Where config.json or GGUF metadata is read from")
         ->type_name("PATH");
@@ -130,16 +141,20 @@ struct Program {
     c.add_option("--tokens", run.tokens, "Token ids to continue")->delimiter(',')->type_name("IDS");
     c.add_option("--tokenizer", run.tokenizer, "A tokenizer.json, its directory or a .gguf (default: the weights')")
         ->type_name("PATH");
-    c.add_option("-n,--count", run.count, "Tokens to generate at most")->check(CLI::Range(0, 1 << 24))
+    c.add_option("-n,--count", run.count, "Tokens to generate at most")
+        ->check(CLI::Range(0, 1 << 24))
         ->capture_default_str();
     c.add_option("--exit", run.knobs, "A run-time option of the spec, as NAME=VALUE; VALUE alone: the exit threshold")
-        ->type_name("[NAME=]VALUE")->expected(1)->take_all();
+        ->type_name("[NAME=]VALUE")
+        ->expected(1)
+        ->take_all();
     c.add_option("--exit-mode", run.exitMode, "What an exit does: stop (leave) or only choose the readout (select)")
         ->check(CLI::IsMember({"leave", "select", "off"}));
     c.add_option("--min-loops", run.minLoops, "Iterations before an exit may act")->check(CLI::NonNegativeNumber);
     c.add_flag("--chat", run.chat, "Put the prompt into the model's chat template");
     c.add_option("--system", run.system, "System message, with --chat")->type_name("TEXT");
-    c.add_option("--temperature", run.temperature, "0: the most likely token")->check(CLI::NonNegativeNumber)
+    c.add_option("--temperature", run.temperature, "0: the most likely token")
+        ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     c.add_option("--top-k", run.topK, "Keep the K most likely (0: all)")->check(CLI::NonNegativeNumber);
     c.add_option("--top-p", run.topP, "Keep the smallest set of that probability")->check(CLI::Range(0.0, 1.0));
@@ -153,12 +168,13 @@ struct Program {
   }
 
   void addMeasures() {
-    CLI::App &e = add("eval", "Loss by loop count, agreement of depths, exit distribution",
-                      [this] { return runEval(eval); });
+    CLI::App &e =
+        add("eval", "Loss by loop count, agreement of depths, exit distribution", [this] { return runEval(eval); });
     addSpec(e, eval.spec);
     addWeights(e, eval.weights);
     addRunning(e, eval.target);
-    e.add_option("--data", eval.data, "Token ids: .safetensors, or a text for the tokenizer")->required()
+    e.add_option("--data", eval.data, "Token ids: .safetensors, or a text for the tokenizer")
+        ->required()
         ->type_name("FILE");
     e.add_option("--seq", eval.sequence, "Positions of a window")->check(CLI::Range(1, 1 << 20))->capture_default_str();
     e.add_option("--loops", eval.loops, "Loop counts, as 1..8")->type_name("A..B");
@@ -173,11 +189,13 @@ struct Program {
     addWeights(b, bench.weights);
     addRunning(b, bench.target);
     addLoops(b, bench.loops);
-    b.add_option("--what", bench.what, "What to measure")->check(CLI::IsMember({"decode", "prefill"}))
+    b.add_option("--what", bench.what, "What to measure")
+        ->check(CLI::IsMember({"decode", "prefill"}))
         ->capture_default_str();
     b.add_option("--batch", bench.batch, "Sequences")->check(CLI::Range(1, 4096))->capture_default_str();
     b.add_option("--context", bench.context, "Positions before the first step; of a prompt, its length")
-        ->check(CLI::Range(1, 1 << 22))->capture_default_str();
+        ->check(CLI::Range(1, 1 << 22))
+        ->capture_default_str();
     b.add_option("--steps", bench.steps, "Steps to measure (default: about two seconds)")
         ->check(CLI::NonNegativeNumber);
     b.add_flag("--json", bench.json, "Print JSON");
@@ -187,7 +205,8 @@ struct Program {
     c.add_option("directory", conform.directory, "Folder of cases")->required()->type_name("DIR");
     c.add_option("--words", conform.words, "Table that translates the cases (default: SPEC with .words)")
         ->type_name("FILE");
-    c.add_option("--case", conform.cases, "Only cases of this name (`*` matches anything)")->type_name("NAME")
+    c.add_option("--case", conform.cases, "Only cases of this name (`*` matches anything)")
+        ->type_name("NAME")
         ->delimiter(',');
     c.add_option("--kind", conform.kinds, "Only cases of these kinds")->delimiter(',')->type_name("KINDS");
     addRunning(c, conform.target);

@@ -84,7 +84,7 @@ int32_t tokenAt(uint64_t sequence, uint64_t position, uint32_t vocab) {
 }
 
 struct Measured {
-  std::vector<double> steps; ///< seconds
+  std::vector<double> steps;               ///< seconds
   double tokensPerStep = 0, positions = 0; ///< positions: earlier positions a step sees, average
 };
 
@@ -115,7 +115,8 @@ Measured measure(const BenchOptions &options, rt::Executor &executor) {
     result.tokensPerStep = double(options.batch) * options.context;
     result.positions = double(options.context) / 2;
     for (int step = 0; (options.steps ? step < options.steps + 1 : step < 4 || all.seconds() < budget) && step < 200 &&
-                       !interrupted(); ++step) {
+                       !interrupted();
+         ++step) {
       std::vector<rt::SequenceId> ids;
       for (int b = 0; b < options.batch; ++b)
         ids.push_back(engine.open(sequence));
@@ -141,7 +142,8 @@ Measured measure(const BenchOptions &options, rt::Executor &executor) {
   all = Timer();
   int step = 0;
   for (; (options.steps ? step < options.steps + 2 : step < 10 || all.seconds() < budget) && step < 10000 &&
-         !interrupted(); ++step) {
+         !interrupted();
+       ++step) {
     Timer timer;
     for (int b = 0; b < options.batch; ++b) {
       int32_t token = tokenAt(uint64_t(b), uint64_t(options.context + step), info.vocab);
@@ -177,13 +179,23 @@ int runBench(const BenchOptions &options) {
   double fraction = bandwidth > 0 ? perStep / seconds / bandwidth : 0;
   double rate = measured.tokensPerStep / seconds;
   if (options.json) {
-    Json json{{"model", info.model}, {"what", options.what}, {"batch", options.batch}, {"context", options.context},
-              {"threads", threads}, {"dtype", options.target.dtype}, {"loops", loops},
-              {"target", options.target.target}, {"steps", measured.steps.size()}, {"tokens_per_second", rate},
+    Json json{{"model", info.model},
+              {"what", options.what},
+              {"batch", options.batch},
+              {"context", options.context},
+              {"threads", threads},
+              {"dtype", options.target.dtype},
+              {"loops", loops},
+              {"target", options.target.target},
+              {"steps", measured.steps.size()},
+              {"tokens_per_second", rate},
               {"ms_per_step", seconds * 1e3},
               {"ms_per_step_min", *std::min_element(measured.steps.begin(), measured.steps.end()) * 1e3},
-              {"bytes_per_step", perStep}, {"footprint_bytes", footprint}, {"read_bandwidth", bandwidth},
-              {"compile_seconds", model.times.compile}, {"compile_cached", model.times.cached},
+              {"bytes_per_step", perStep},
+              {"footprint_bytes", footprint},
+              {"read_bandwidth", bandwidth},
+              {"compile_seconds", model.times.compile},
+              {"compile_cached", model.times.cached},
               {"weights_seconds", model.times.weights}};
     if (options.what == "decode")
       json["bandwidth_fraction"] = fraction;
@@ -197,7 +209,8 @@ int runBench(const BenchOptions &options) {
                 options.target.dtype.c_str(), threads, seconds * 1e3, rate);
   std::string line = text;
   if (options.what == "decode") {
-    std::snprintf(text, sizeof text, "; reads %s a step, %.0f %% of the %.1f GB/s that %u threads read at this footprint",
+    std::snprintf(text, sizeof text,
+                  "; reads %s a step, %.0f %% of the %.1f GB/s that %u threads read at this footprint",
                   bytesText(perStep).c_str(), fraction * 100, bandwidth / 1e9, threads);
     line += text;
   }

@@ -1,6 +1,7 @@
 // loopc check and loopc fmt: specs as texts.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Model.h"
+#include "Words.h"
 #include "loopc/Frontend/Diagnostics.h"
 #include "loopc/Frontend/Formatter.h"
 #include "loopc/Frontend/Parser.h"
@@ -12,26 +13,21 @@
 namespace loopc::driver {
 namespace {
 
-/// Compares the weights of a model with a list of published shapes: {"NAME": [sizes]} somewhere in the file, or under
-/// the key "parameters" of one entry of it. Returns the number of differences.
-int compareShapes(const frontend::Program &program, const std::string &path) {
-  nlohmann::json json = parseJson(readFile(path), path);
-  const nlohmann::json *list = &json;
-  for (const char *key : {"parameters", "shapes", "tensors"})
-    if (json.is_object() && json.contains(key) && json[key].is_object())
-      list = &json[key];
-  if (!list->is_object())
-    failExpected(path, "an object of tensor names and shapes", list->type_name());
+/// Compares the weights of a model with published names and shapes. Returns the number of differences.
+int compareShapes(const frontend::Program &program, const nlohmann::json &list, const std::string &path) {
+  if (!list.is_object())
+    failExpected(path, "an object of tensor names and shapes", list.type_name());
   int differences = 0;
   const frontend::CheckpointMap &map = program.checkpoints.at(0);
   std::vector<std::string> seen;
   for (const frontend::CheckpointTensor &tensor : map.tensors) {
     const frontend::ProgramWeight &weight = program.weights[tensor.weight];
     seen.push_back(tensor.name);
-    auto found = list->find(tensor.name);
-    if (found == list->end()) {
+    auto found = list.find(tensor.name);
+    if (found == list.end()) {
       if (!tensor.optional) {
-        printError(path + ": " + tensor.name + ": expected shape " + rt::shapeText(weight.shape) + ", but got no entry");
+        printError(path + ": " + tensor.name + ": expected shape " + rt::shapeText(weight.shape) +
+                   ", but got no entry");
         ++differences;
       }
       continue;
@@ -52,36 +48,12 @@ int compareShapes(const frontend::Program &program, const std::string &path) {
     }
   }
   std::sort(seen.begin(), seen.end());
-  for (const auto &[name, shape] : list->items())
+  for (const auto &[name, shape] : list.items())
     if ((shape.is_array() || (shape.is_object() && shape.contains("shape"))) &&
         !std::binary_search(seen.begin(), seen.end(), name)) {
       bool ignored = std::any_of(map.ignored.begin(), map.ignored.end(), [&](const frontend::CheckpointIgnored &one) {
-        std::string pattern = one.pattern, glob;
-        for (size_t i = 0; i < pattern.size(); ++i) {
-          size_t close = pattern[i] == '{' ? pattern.find('}', i) : std::string::npos;
-          glob += close == std::string::npos ? pattern[i] : '*';
-          i = close == std::string::npos ? i : close;
-        }
-        std::string rest = name;
-        // A star matches any text: enough for a list of names.
-        size_t at = 0, star = std::string::npos, mark = 0, p = 0;
-        while (at < rest.size()) {
-          if (p < glob.size() && glob[p] == '*') {
-            star = p++;
-            mark = at;
-          } else if (p < glob.size() && glob[p] == rest[at]) {
-            ++p;
-            ++at;
-          } else if (star != std::string::npos) {
-            p = star + 1;
-            at = ++mark;
-          } else {
-            return false;
-          }
-        }
-        while (p < glob.size() && glob[p] == '*')
-          ++p;
-        return p == glob.size();
+        words::Scope captures;
+        return words::matchText(one.pattern, name, captures);
       });
       if (ignored)
         continue;
@@ -89,6 +61,26 @@ int compareShapes(const frontend::Program &program, const std::string &path) {
       ++differences;
     }
   return differences;
+}
+
+/// A list of tensors, or several models with `config` and `parameters` each.
+int checkShapes(const SpecText &spec, const SpecOptions &options, const frontend::Program &program,
+                const std::string &path) {
+  nlohmann::json json = parseJson(readFile(path), path);
+  int differences = 0;
+  bool several = false;
+  if (json.is_object())
+    for (const auto &[name, entry] : json.items())
+      if (entry.is_object() && entry.contains("config") && entry.contains("parameters")) {
+        several = true;
+        std::string place = path + ": " + name;
+        frontend::Program own = elaborateSpec(spec, options, {entry["config"], place, false});
+        int found = compareShapes(own, entry["parameters"], place);
+        print(place + ": " + std::to_string(entry["parameters"].size()) + " tensors, " + std::to_string(found) +
+              " differences\n");
+        differences += found;
+      }
+  return several ? differences : compareShapes(program, json, path);
 }
 
 } // namespace
@@ -121,7 +113,7 @@ int runCheck(const CheckOptions &options) {
   if (!program || diagnostics.hasErrors())
     return Failed;
   if (!options.shapes.empty())
-    return compareShapes(*program, options.shapes) ? Failed : Ok;
+    return checkShapes(spec, options.spec, *program, options.shapes) ? Failed : Ok;
   if (options.diagnostics == "json")
     return Ok;
   double parameters = 0;

@@ -20,13 +20,13 @@ struct SpecOptions {
 struct TargetOptions {
   std::string target = "cpu"; ///< cpu or interp
   std::string dtype = "f32";
-  std::string kvDtype;        ///< empty: as dtype
+  std::string kvDtype; ///< empty: as dtype
   std::string cpu = "native";
-  std::string kv;             ///< a kv clause that replaces the spec's
-  uint32_t threads = 0;       ///< 0: one for each CPU the process may use
-  double maxMsPerToken = 0;   ///< budget that chooses the default loop count; 0: none
+  std::string kv;           ///< a kv clause that replaces the spec's
+  uint32_t threads = 0;     ///< 0: one for each CPU the process may use
+  double maxMsPerToken = 0; ///< budget that chooses the default loop count; 0: none
   bool noCache = false;
-  bool leaving = false;       ///< an exit is to end the iterations of a token (`--exit-mode leave`)
+  bool leaving = false; ///< an exit is to end the iterations of a token (`--exit-mode leave`)
 };
 
 struct WeightOptions {
@@ -36,7 +36,7 @@ struct WeightOptions {
 
 struct CheckOptions {
   SpecOptions spec;
-  std::string shapes;      ///< a file of published shapes to compare with
+  std::string shapes; ///< a file of published shapes to compare with
   std::string diagnostics = "text";
 };
 struct FormatOptions {

@@ -22,12 +22,12 @@ struct KvClause {
 
 struct CompileRequest {
   const frontend::Program *program = nullptr; ///< outlives the compilation
-  std::string checkpoint; ///< format of the weight files: "" as published, "gguf"
-  int64_t loops = 0;      ///< default count; 0: the spec's
+  std::string checkpoint;                     ///< format of the weight files: "" as published, "gguf"
+  int64_t loops = 0;                          ///< default count; 0: the spec's
   double maxMsPerToken = 0;
   KvClause kv;
-  bool leaving = false;   ///< an exit ends the iterations of its lane
-  int64_t context = 0;    ///< most positions of a sequence; 0: no limit
+  bool leaving = false; ///< an exit ends the iterations of its lane
+  int64_t context = 0;  ///< most positions of a sequence; 0: no limit
   std::string dtype = "f32", kvDtype;
   std::string cpu = "native";
   std::vector<std::string> observe;
@@ -43,11 +43,11 @@ struct CompileRemark {
 /// What one call of a stage costs for one token; of `core`, one iteration.
 struct StageCost {
   std::string name;
-  double weightBytes = 0;     ///< of matrices, tables and vectors read; a row of an embedding
-  double flops = 0;           ///< of matrix products, 2 for each multiply and add
-  double historyFlops = 0;    ///< of attention, for each earlier position
-  double historyBytes = 0;    ///< keys and values read, for each earlier position
-  double keptBytes = 0;       ///< keys and values written
+  double weightBytes = 0;  ///< of matrices, tables and vectors read; a row of an embedding
+  double flops = 0;        ///< of matrix products, 2 for each multiply and add
+  double historyFlops = 0; ///< of attention, for each earlier position
+  double historyBytes = 0; ///< keys and values read, for each earlier position
+  double keptBytes = 0;    ///< keys and values written
 };
 
 /// Seconds and bytes of compiling to an artefact.

@@ -11,7 +11,8 @@ namespace loopc::driver {
 int runCompile(const CompileCommandOptions &options) {
   bool artifact = options.emit == "artifact";
   if (options.output.empty() && (artifact || options.emit == "obj"))
-    throw UsageError("expected -o OUT for " + std::string(artifact ? "an artefact" : "an object file") + ", but got none");
+    throw UsageError("expected -o OUT for " + std::string(artifact ? "an artefact" : "an object file") +
+                     ", but got none");
   Weights weights;
   if (!options.weights.weights.empty())
     weights = openWeights(options.weights);
@@ -24,8 +25,8 @@ int runCompile(const CompileCommandOptions &options) {
     options.output.empty() ? print(text) : writeFileAtomically(options.output, text);
     return Ok;
   }
-  CompileRequest request = makeRequest(program, spec, options.target, weights.checkpoint(), options.observe,
-                                       published.context());
+  CompileRequest request =
+      makeRequest(program, spec, options.target, weights.checkpoint(), options.observe, published.context());
   std::string error;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
   if (!compilation)
@@ -46,10 +47,9 @@ int runCompile(const CompileCommandOptions &options) {
                  bytesText(double(std::filesystem::file_size(options.output))).c_str(),
                  durationText(timer.seconds()).c_str());
   } else {
-    static const std::map<std::string, Form> forms = {{"source", Form::Source}, {"planned", Form::Planned},
-                                                      {"lanes", Form::Lanes},   {"task", Form::Task},
-                                                      {"llvm", Form::Llvm},     {"asm", Form::Asm},
-                                                      {"obj", Form::Object}};
+    static const std::map<std::string, Form> forms = {
+        {"source", Form::Source}, {"planned", Form::Planned}, {"lanes", Form::Lanes}, {"task", Form::Task},
+        {"llvm", Form::Llvm},     {"asm", Form::Asm},         {"obj", Form::Object}};
     std::string text;
     if (!compilation->lower(forms.at(options.emit), error) || !compilation->emit(text, error))
       fail(error);

@@ -18,18 +18,17 @@ public:
   void tensor(const CaseFiles &files, const TensorResult &result) {
     ++(result.status == "pass" ? totals.passed : totals.failed);
     if (json) {
-      Json entry{{"case", files.name}, {"kind", files.kind}, {"tensor", result.tensor}, {"status", result.status},
-                 {"error", result.error}, {"atol", result.atol}, {"rtol", result.rtol},
-                 {"compared", result.compared}, {"wrong", result.wrong}};
+      Json entry{{"case", files.name},      {"kind", files.kind},          {"tensor", result.tensor},
+                 {"status", result.status}, {"error", result.error},       {"atol", result.atol},
+                 {"rtol", result.rtol},     {"compared", result.compared}, {"wrong", result.wrong}};
       if (!result.message.empty())
         entry["message"] = result.message;
       results.push_back(std::move(entry));
       return;
     }
     char line[320];
-    std::snprintf(line, sizeof line, "%-4s %s %s  largest error %.3g, tolerance %.3g + %.3g |x|",
-                  result.status.c_str(), files.name.c_str(), result.tensor.c_str(), result.error, result.atol,
-                  result.rtol);
+    std::snprintf(line, sizeof line, "%-4s %s %s  largest error %.3g, tolerance %.3g + %.3g |x|", result.status.c_str(),
+                  files.name.c_str(), result.tensor.c_str(), result.error, result.atol, result.rtol);
     std::string text = line;
     if (result.status != "pass") {
       if (result.compared)
@@ -42,16 +41,19 @@ public:
   void whole(const CaseFiles &files, const std::string &status, const std::string &message) {
     ++(status == "FAIL" ? totals.failed : totals.unsupported);
     if (json)
-      results.push_back(
-          {{"case", files.name}, {"kind", files.kind}, {"status", status}, {"message", message}});
+      results.push_back({{"case", files.name}, {"kind", files.kind}, {"status", status}, {"message", message}});
     else
       print((status == "FAIL" ? "FAIL " : "unsupported ") + files.name + "  " + message + "\n");
   }
 
   int finish(bool allowUnsupported) {
     if (json)
-      print(Json{{"results", results}, {"passed", totals.passed}, {"failed", totals.failed},
-                 {"unsupported", totals.unsupported}}.dump(1) + "\n");
+      print(Json{{"results", results},
+                 {"passed", totals.passed},
+                 {"failed", totals.failed},
+                 {"unsupported", totals.unsupported}}
+                .dump(1) +
+            "\n");
     else
       print(std::to_string(totals.passed) + " passed, " + std::to_string(totals.failed) + " failed, " +
             std::to_string(totals.unsupported) + " unsupported\n");

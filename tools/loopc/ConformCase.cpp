@@ -267,12 +267,14 @@ private:
       plan.kv = words::interpolate(table, action.name, action.place, captures);
       break;
     case Kind::Order:
-      plan.order = action.name == "token" ? rt::PrefillOrder::Token
-                   : action.name == "chunk" ? rt::PrefillOrder::Chunk : rt::PrefillOrder::Declared;
+      plan.order = action.name == "token"   ? rt::PrefillOrder::Token
+                   : action.name == "chunk" ? rt::PrefillOrder::Chunk
+                                            : rt::PrefillOrder::Declared;
       break;
     case Kind::Exits:
-      plan.exits = action.name == "off" ? rt::ExitMode::Off
-                   : action.name == "leave" ? rt::ExitMode::Leave : rt::ExitMode::Select;
+      plan.exits = action.name == "off"     ? rt::ExitMode::Off
+                   : action.name == "leave" ? rt::ExitMode::Leave
+                                            : rt::ExitMode::Select;
       break;
     case Kind::ExitAfter:
       plan.exitAfter = CasePlan::Use{&action.expr, captures};
@@ -441,8 +443,8 @@ private:
 
 } // namespace
 
-CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory,
-                  const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program) {
+CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory, const SpecText &spec,
+                  const SpecOptions &base, std::optional<frontend::Program> &program) {
   return Planner(files, table, directory).run(spec, base, program);
 }
 

@@ -52,18 +52,18 @@ struct CasePlan {
   std::string unsupported; ///< reason; the case is not run
   nlohmann::json config;
   std::string configName, weights;
-  SpecOptions spec;        ///< sets of config entries, accidents
+  SpecOptions spec; ///< sets of config entries, accidents
   std::string kv, dtype = "f32";
   rt::ExitMode exits = rt::ExitMode::Off;
   rt::PrefillOrder order = rt::PrefillOrder::Declared;
-  std::string each;               ///< name of the list of axis N; empty: one run
+  std::string each; ///< name of the list of axis N; empty: one run
   std::vector<nlohmann::json> eachValues;
   struct Setting {
     std::string name;
     const words::Expr *expr;
     words::Scope scope;
   };
-  std::vector<Setting> settings;  ///< run-time options and the loop count
+  std::vector<Setting> settings; ///< run-time options and the loop count
   struct Use {
     const words::Expr *expr = nullptr;
     words::Scope scope;
@@ -86,8 +86,8 @@ struct CasePlan {
 std::vector<CaseFiles> readCases(const std::string &directory);
 /// Translates a case. `spec` is elaborated with the case's configuration to learn its names; the program of the final
 /// configuration is put into `program`. Throws words::Error or Failure for words it does not know.
-CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory,
-                  const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program);
+CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory, const SpecText &spec,
+                  const SpecOptions &base, std::optional<frontend::Program> &program);
 
 /// Values of one run of one sequence.
 struct SequenceRun {

@@ -123,8 +123,7 @@ private:
     if (base.kind != Kind::Name)
       table.fail(base.place, "a name", "an expression");
     if (first < -1 || first > run.loops)
-      table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(run.loops - 1),
-                 std::to_string(first));
+      table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(run.loops - 1), std::to_string(first));
     SequenceValue start, rest;
     if (base.text == "logits") {
       rest = make(run.positions, run.loops, run.vocab, run.iterationLogits);

@@ -133,8 +133,7 @@ private:
     if (plan.minLoops)
       options.minLoops = int32_t(words::evaluateNumber(table, *plan.minLoops->expr, withCount(plan.minLoops->scope)));
     if (plan.exitAfter) {
-      int32_t after =
-          int32_t(words::evaluateNumber(table, *plan.exitAfter->expr, withCount(plan.exitAfter->scope)));
+      int32_t after = int32_t(words::evaluateNumber(table, *plan.exitAfter->expr, withCount(plan.exitAfter->scope)));
       options.exitAfter.assign(size_t(length + 4096), after);
     }
     if (plan.exits_) {

@@ -54,8 +54,8 @@ private:
     auto type = dyn_cast<RankedTensorType>(param.getResult().getType());
     if (!type)
       return;
-    bool rowOnly = !param->use_empty() &&
-                   llvm::all_of(param->getUsers(), [](Operation *user) { return isa<EmbedOp>(user); });
+    bool rowOnly =
+        !param->use_empty() && llvm::all_of(param->getUsers(), [](Operation *user) { return isa<EmbedOp>(user); });
     cost.weightBytes += times * bytesOf(type) / (rowOnly && type.getRank() ? double(type.getDimSize(0)) : 1.0);
   }
 

@@ -195,9 +195,9 @@ std::string fixed(double value, int digits) {
 }
 
 void printTable(const Table &table) {
-  std::string text = "| loops | loss (nats) | perplexity | agrees with " + std::to_string(table.usual) +
-                     (table.exits.empty() ? " |\n| --- | --- | --- | --- |\n"
-                                          : " | exits here |\n| --- | --- | --- | --- | --- |\n");
+  std::string text =
+      "| loops | loss (nats) | perplexity | agrees with " + std::to_string(table.usual) +
+      (table.exits.empty() ? " |\n| --- | --- | --- | --- |\n" : " | exits here |\n| --- | --- | --- | --- | --- |\n");
   for (int k = table.first; k <= table.last; ++k) {
     double loss = table.loss[size_t(k - table.first)];
     text += "| " + std::to_string(k) + " | " + fixed(loss, 4) + " | " + fixed(std::exp(loss), 2) + " | " +
@@ -233,9 +233,16 @@ int runEval(const EvalOptions &options) {
                  model.times.cached ? " (cached)" : "", durationText(timer.seconds()).c_str());
     return Ok;
   }
-  print(Json{{"loops", counts}, {"loss", table.loss}, {"agreement", table.agreement},
-             {"exit_distribution", table.exits}, {"default_loops", table.usual}, {"positions", table.tokens},
-             {"sequence", options.sequence}, {"seconds", timer.seconds()}}.dump() + "\n");
+  print(Json{{"loops", counts},
+             {"loss", table.loss},
+             {"agreement", table.agreement},
+             {"exit_distribution", table.exits},
+             {"default_loops", table.usual},
+             {"positions", table.tokens},
+             {"sequence", options.sequence},
+             {"seconds", timer.seconds()}}
+            .dump() +
+        "\n");
   return Ok;
 }
 

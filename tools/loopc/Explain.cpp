@@ -69,9 +69,13 @@ int runExplain(const ExplainOptions &options) {
     flops += times * (cost.flops + cost.historyFlops * double(options.context));
     history += times * cost.historyBytes * double(options.context);
     (cost.name == "core" ? loopKept : kept) += cost.keptBytes;
-    stages.push_back({{"stage", cost.name}, {"times", times}, {"weight_bytes", cost.weightBytes}, {"flops", cost.flops},
+    stages.push_back({{"stage", cost.name},
+                      {"times", times},
+                      {"weight_bytes", cost.weightBytes},
+                      {"flops", cost.flops},
                       {"flops_per_earlier_position", cost.historyFlops},
-                      {"kv_bytes_per_earlier_position", cost.historyBytes}, {"kv_bytes_kept", cost.keptBytes}});
+                      {"kv_bytes_per_earlier_position", cost.historyBytes},
+                      {"kv_bytes_kept", cost.keptBytes}});
   }
   Json policies = policySizes(loopKept, kept, loops);
   Json remarks = Json::array();
@@ -81,11 +85,21 @@ int runExplain(const ExplainOptions &options) {
     Json config = Json::object();
     for (const frontend::ProgramConfigEntry &entry : program.config)
       config[entry.name] = {{"value", entry.value}, {"origin", entry.origin}};
-    print(Json{{"model", info.model}, {"parameters", parametersOf(program)}, {"config", config}, {"loops", loops},
-               {"dtype", request.dtype}, {"context", options.context}, {"stages", stages},
-               {"weight_bytes_per_token", weightBytes}, {"flops_per_token", flops}, {"kv_bytes_read_per_token", history},
+    print(Json{{"model", info.model},
+               {"parameters", parametersOf(program)},
+               {"config", config},
+               {"loops", loops},
+               {"dtype", request.dtype},
+               {"context", options.context},
+               {"stages", stages},
+               {"weight_bytes_per_token", weightBytes},
+               {"flops_per_token", flops},
+               {"kv_bytes_read_per_token", history},
                {"policy", {{"name", info.policy.name}, {"holes", info.policy.holes}, {"order", info.policy.order}}},
-               {"policies", policies}, {"remarks", remarks}}.dump(1) + "\n");
+               {"policies", policies},
+               {"remarks", remarks}}
+              .dump(1) +
+          "\n");
     return Ok;
   }
   std::string text = "model " + info.model + ": " + countText(parametersOf(program)) + " parameters, matrices in " +
@@ -93,28 +107,27 @@ int runExplain(const ExplainOptions &options) {
   if (info.count)
     text += "loop: " + std::to_string(loops) + " iterations (" + std::to_string(info.count->min) + " to " +
             std::to_string(info.count->max) + " without a new compile)\n";
-  text += "\nper token at context " + std::to_string(options.context) +
-          "\n| stage | times | weights read | FLOPs | K/V written | K/V read |\n| --- | --- | --- | --- | --- | --- |\n";
+  text +=
+      "\nper token at context " + std::to_string(options.context) +
+      "\n| stage | times | weights read | FLOPs | K/V written | K/V read |\n| --- | --- | --- | --- | --- | --- |\n";
   for (const StageCost &cost : costs)
     text += "| " + cost.name + (cost.name == "core" ? " (an iteration)" : "") + " | " +
             std::to_string(cost.name == "core" ? loops : 1) + " | " + bytesText(cost.weightBytes) + " | " +
             si(cost.flops + cost.historyFlops * double(options.context)) + " | " + bytesText(cost.keptBytes) + " | " +
             bytesText(cost.historyBytes * double(options.context)) + " |\n";
-  text += "| all | | " + bytesText(weightBytes) + " | " + si(flops) + " | " +
-          bytesText(kept + loops * loopKept) + " | " + bytesText(history) + " |\n";
+  text += "| all | | " + bytesText(weightBytes) + " | " + si(flops) + " | " + bytesText(kept + loops * loopKept) +
+          " | " + bytesText(history) + " |\n";
   for (const StageCost &cost : costs)
     if (cost.name == "core")
       text += "one more iteration: " + bytesText(cost.weightBytes) + " of weights, " +
               si(cost.flops + cost.historyFlops * double(options.context)) + " FLOPs, " + bytesText(cost.keptBytes) +
               " of keys and values a token\n";
   if (info.count) {
-    text += "\nkeys and values kept, " + std::to_string(loops) +
-            " iterations\n| policy | planes | a token | context " + std::to_string(options.context) +
-            " |\n| --- | --- | --- | --- |\n";
+    text += "\nkeys and values kept, " + std::to_string(loops) + " iterations\n| policy | planes | a token | context " +
+            std::to_string(options.context) + " |\n| --- | --- | --- | --- |\n";
     for (const Json &policy : policies)
-      text += "| " + policy["policy"].get<std::string>() + " | " +
-              std::to_string(int(policy["planes"].get<double>())) + " | " +
-              bytesText(policy["bytes_per_token"]) + " | " +
+      text += "| " + policy["policy"].get<std::string>() + " | " + std::to_string(int(policy["planes"].get<double>())) +
+              " | " + bytesText(policy["bytes_per_token"]) + " | " +
               bytesText(policy["bytes_per_token"].get<double>() * double(options.context)) + " |\n";
     text += "chosen: " + info.policy.name + ", holes " + info.policy.holes + ", order " + info.policy.order + "\n";
   }

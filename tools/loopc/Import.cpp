@@ -118,10 +118,18 @@ int runImport(const ImportOptions &options) {
   if (options.json) {
     Json list = Json::array();
     for (const Candidate &one : candidates)
-      list.push_back({{"spec", one.spec}, {"fits", one.fits}, {"reason", one.reason}, {"tensors", one.matched},
-                      {"missing", one.missing}, {"unused", one.extra}});
-    print(Json{{"published_as", said}, {"spec", found ? Json(candidates[0].spec) : Json()}, {"command", command},
-               {"candidates", list}}.dump(1) + "\n");
+      list.push_back({{"spec", one.spec},
+                      {"fits", one.fits},
+                      {"reason", one.reason},
+                      {"tensors", one.matched},
+                      {"missing", one.missing},
+                      {"unused", one.extra}});
+    print(Json{{"published_as", said},
+               {"spec", found ? Json(candidates[0].spec) : Json()},
+               {"command", command},
+               {"candidates", list}}
+              .dump(1) +
+          "\n");
     return found ? Ok : Failed;
   }
   if (!said.empty())

@@ -19,8 +19,7 @@ public:
       params = std::make_unique<interp::TensorParams>(weights.tensors);
     else
       params = std::make_unique<interp::RandomParams>(*weights.seed);
-    std::unique_ptr<interp::StageInterp> stages =
-        compilation->interpreter(*params, interp::layoutOf(info), error);
+    std::unique_ptr<interp::StageInterp> stages = compilation->interpreter(*params, interp::layoutOf(info), error);
     if (!stages)
       fail(error);
     inner = std::make_unique<interp::LanesExecutor>(std::move(info), std::move(stages));

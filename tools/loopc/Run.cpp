@@ -49,13 +49,14 @@ rt::SequenceOptions sequenceOptions(const RunOptions &options, const rt::ModelIn
     float value = std::strtof(text.c_str(), &end);
     if (text.empty() || *end)
       throw UsageError("--exit " + name + ": expected a number, but got `" + text + "`");
-    auto knob = std::find_if(info.knobs.begin(), info.knobs.end(),
-                             [&](const rt::KnobInfo &one) { return one.name == name; });
+    auto knob =
+        std::find_if(info.knobs.begin(), info.knobs.end(), [&](const rt::KnobInfo &one) { return one.name == name; });
     if (knob == info.knobs.end()) {
       std::string list;
       for (const rt::KnobInfo &one : info.knobs)
         list += (list.empty() ? "" : ", ") + one.name;
-      failExpected("--exit", "a run-time option of " + info.model + (list.empty() ? " (it has none)" : " (" + list + ")"),
+      failExpected("--exit",
+                   "a run-time option of " + info.model + (list.empty() ? " (it has none)" : " (" + list + ")"),
                    "`" + name + "`");
     }
     result.knobs[name] = value;
@@ -111,7 +112,10 @@ Json statsOf(const rt::Engine &engine) {
     calls[std::string(rt::stageName(rt::Stage(stage)))] = stats.calls[stage];
     lanes[std::string(rt::stageName(rt::Stage(stage)))] = stats.laneCalls[stage];
   }
-  return {{"calls", calls}, {"lanes", lanes}, {"rounds", stats.rounds}, {"lane_iterations", stats.laneIterations},
+  return {{"calls", calls},
+          {"lanes", lanes},
+          {"rounds", stats.rounds},
+          {"lane_iterations", stats.laneIterations},
           {"tokens", stats.tokens}};
 }
 
@@ -147,7 +151,8 @@ int runRun(const RunOptions &options) {
     program = elaborateSpec(spec, options.spec, published);
     TargetOptions target = options.target;
     target.leaving = options.exitMode == "leave";
-    model = loadModel(makeRequest(program, spec, target, weights.checkpoint(), {}, published.context()), target, weights);
+    model =
+        loadModel(makeRequest(program, spec, target, weights.checkpoint(), {}, published.context()), target, weights);
   } else {
     model = loadArtifact(options.artifact, options.target, weights);
   }
@@ -195,8 +200,9 @@ int runRun(const RunOptions &options) {
     made.push_back(token);
     executed.push_back(result.executed.back());
     depths.push_back(result.depth.back());
-    bool stop = tokenizer && !options.ignoreStop &&
-                std::find(tokenizer->stopIds().begin(), tokenizer->stopIds().end(), token) != tokenizer->stopIds().end();
+    bool stop =
+        tokenizer && !options.ignoreStop &&
+        std::find(tokenizer->stopIds().begin(), tokenizer->stopIds().end(), token) != tokenizer->stopIds().end();
     std::string piece = stop ? "" : decoder ? decoder->push(token) : std::to_string(token) + " ";
     text += piece;
     if (stream) {
@@ -226,8 +232,11 @@ int runRun(const RunOptions &options) {
   if (stream)
     print("\n");
   if (options.json) {
-    Json json{{"prompt_token_ids", prompt}, {"token_ids", made}, {"loops_per_token", depths},
-              {"loops_run_per_token", executed}, {"finish", finish}};
+    Json json{{"prompt_token_ids", prompt},
+              {"token_ids", made},
+              {"loops_per_token", depths},
+              {"loops_run_per_token", executed},
+              {"finish", finish}};
     if (tokenizer)
       json["text"] = text;
     json["compile_seconds"] = model.times.compile;

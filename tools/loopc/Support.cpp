@@ -111,8 +111,8 @@ nlohmann::json parseJson(const std::string &text, const std::string &name) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error &error) {
-    std::string found = error.byte > text.size() ? "the end of the file"
-                                                 : "something else (" + rt::quoted(error.what(), 160) + ")";
+    std::string found =
+        error.byte > text.size() ? "the end of the file" : "something else (" + rt::quoted(error.what(), 160) + ")";
     failExpected(name + ": byte " + std::to_string(error.byte), "JSON", found);
   }
 }

@@ -57,9 +57,7 @@ nlohmann::json parseJson(const std::string &text, const std::string &name);
 class Timer {
 public:
   Timer() : begin(std::chrono::steady_clock::now()) {}
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); }
 
 private:
   std::chrono::steady_clock::time_point begin;

@@ -21,8 +21,7 @@ std::vector<int32_t> readTokens(const std::string &path, const WeightOptions &we
   if (!view && file->tensors().size() == 1)
     view = &file->tensors()[0];
   if (!view)
-    failExpected(path, "one tensor, or one that is called tokens",
-                 std::to_string(file->tensors().size()) + " tensors");
+    failExpected(path, "one tensor, or one that is called tokens", std::to_string(file->tensors().size()) + " tensors");
   std::vector<int32_t> result;
   for (int64_t id : rt::readI64(*view)) {
     if (id < 0 || id > INT32_MAX)

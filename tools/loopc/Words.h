@@ -1,5 +1,5 @@
-// Words: the table beside a spec that translates a published vocabulary of cases into loopc's own (docs/conformance.md).
-// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Words: the table beside a spec that translates a published vocabulary of cases into loopc's own
+// (docs/conformance.md). SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 #include <map>
 #include <memory>
@@ -29,7 +29,7 @@ struct Expr {
   enum class Kind { Number, Text, Name, Unary, Binary, If, Call, Trace, TraceFrom };
   Kind kind = Kind::Number;
   double number = 0;
-  std::string text; ///< Text, Name; operator of Unary and Binary; function of Call
+  std::string text;       ///< Text, Name; operator of Unary and Binary; function of Call
   std::vector<Expr> args; ///< Trace: value and index; TraceFrom: value and first index
   Place place;
 };
@@ -92,7 +92,7 @@ struct Condition {
 struct Rule {
   enum class Kind { Run, In, Out, Skip, Case };
   Kind kind = Kind::Run;
-  std::string name; ///< with {captures}; for Skip a pattern of case names
+  std::string name;            ///< with {captures}; for Skip a pattern of case names
   std::vector<Condition> when; ///< all must hold
   Pattern pattern;             ///< Run
   std::vector<Axis> layout;    ///< In, Out

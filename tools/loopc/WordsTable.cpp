@@ -8,16 +8,16 @@ namespace loopc::words {
 
 const std::vector<ValueFunction> &valueFunctions() {
   static const std::vector<ValueFunction> list = {
-      {"min", 2},     // of two constants
-      {"max", 2},     // of two constants
-      {"hazard", 1},  // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
-      {"cumsum", 1},  // running sum over a trace
-      {"expect", 2},  // sum over iterations of weight times value
-      {"concat", 2},  // a value before the first iteration, then a trace
-      {"layer", 3},   // value of one layer: number of the stack in the text, index, name
-      {"keys", 0},    // K planes as kept at the end, axis X
-      {"values", 0},  // V planes
-      {"depth", 0},   // iterations in the state that was read out
+      {"min", 2},       // of two constants
+      {"max", 2},       // of two constants
+      {"hazard", 1},    // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
+      {"cumsum", 1},    // running sum over a trace
+      {"expect", 2},    // sum over iterations of weight times value
+      {"concat", 2},    // a value before the first iteration, then a trace
+      {"layer", 3},     // value of one layer: number of the stack in the text, index, name
+      {"keys", 0},      // K planes as kept at the end, axis X
+      {"values", 0},    // V planes
+      {"depth", 0},     // iterations in the state that was read out
       {"generated", 0}, // ids of greedy generation
       {"sequence", 0},  // prompt and generated ids
   };
@@ -32,9 +32,8 @@ void Table::fail(Place place, const std::string &expected, const std::string &fo
 namespace {
 
 Json captured(const std::string &text) {
-  bool digits = !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return c >= '0' && c <= '9';
-  });
+  bool digits = !text.empty() && text.size() < 10 &&
+                std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
   return digits ? Json(std::stoi(text)) : Json(text);
 }
 
