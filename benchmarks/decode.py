@@ -35,8 +35,8 @@ def peer_steps(model, context, steps):
     return times[2:]
 
 
-def loopc_bench(spec, config, dtype, batch, context, steps, threads):
-    command = [ROOT / "build/bin/loopc", "bench", ROOT / "models" / spec, "--config", config, "--random-weights", "1", "--what", "decode", "--batch", batch,
+def loopc_bench(loopc, spec, config, dtype, batch, context, steps, threads):
+    command = [loopc, "bench", ROOT / "models" / spec, "--config", config, "--random-weights", "1", "--what", "decode", "--batch", batch,
                "--context", context, "--threads", threads, "--dtype", dtype, "--steps", steps, "--json"]
     result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if result.returncode:
@@ -53,6 +53,7 @@ def main():
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--loopc", default=ROOT / "build/bin/loopc", help="the loopc to time")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -69,7 +70,7 @@ def main():
                 ours, theirs, fraction = [], [], []
                 for _ in range(options.rounds):
                     theirs.append(statistics.median(peer_steps(model, options.context, options.steps)))
-                    result = loopc_bench(spec, path, dtype, batch, options.context, options.steps, options.threads)
+                    result = loopc_bench(options.loopc, spec, path, dtype, batch, options.context, options.steps, options.threads)
                     ours.append(result["ms_per_step"])
                     fraction.append(result["bandwidth_fraction"])
                 del model
