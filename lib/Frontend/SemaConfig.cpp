@@ -303,8 +303,8 @@ bool Elaborator::convertPublished(const ConfigSlot &slot, const json &value, con
     if (!std::isfinite(number))
       return mismatch("a finite number");
     const bool whole = number == std::floor(number) && std::fabs(number) < 9e15;
-    if (wanted == Kind::Int && !whole)
-      return mismatch("a whole number");
+    if (!whole && (wanted == Kind::Int || (wanted != Kind::Float && value.is_number_integer())))
+      return mismatch("a whole number below 9e15");
     if (wanted == Kind::Float || (wanted != Kind::Int && !value.is_number_integer()))
       result = Val::ofFloat(number);
     else
