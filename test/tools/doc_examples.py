@@ -2,7 +2,7 @@
 """Parses, verifies and round-trips every ```mlir example of a generated dialect page.
 
 usage: doc_examples.py LOOPC_OPT PAGE.md. An example is either a whole module or ops of one place: symbols (counts, weights, sites …) are
-put into a model, the rest into its forward program. `// with %x : T, %y : U` names values that stand before the example. An op
+put into a model, the rest into its forward program, ops of `task` into a program. `// with %x : T, %y : U` names values that stand before the example. An op
 without an example is an error: the page is the dialect's documentation.
 """
 import re
@@ -31,6 +31,9 @@ def module(example):
     symbols, body = [], []
     lines = example.splitlines()
     values = [split_types(line.split("with", 1)[1].strip()) for line in lines if line.startswith("// with")]
+    if re.search(r"\btask\.", example):
+        defs = [f'{name} = "example.value"() : () -> {kind}' for group in values for name, kind in group]
+        return "\n".join(["task.program @example pool 0 {", *defs, *lines, "}"])
     place = symbols if example.lstrip().startswith("loop.forward") else None
     for line in lines:
         if line.startswith("// with"):

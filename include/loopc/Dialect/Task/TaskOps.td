@@ -10,41 +10,77 @@ include "mlir/IR/SymbolInterfaces.td"
 //===-- memory ---------------------------------------------------------------------------------------------------===//
 def Task_BufferOp : Task_Op<"buffer"> {
   let summary = "row buffer in the arena; `offset` (bytes per row of capacity) is the memory plan's";
+  let description = [{
+    ```mlir
+    %x = task.buffer at 3072 : !task.mem<768, f32>
+    ```
+  }];
   let arguments = (ins OptionalAttr<I64Attr>:$offset);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "(`at` $offset^)? attr-dict `:` type($result)";
 }
 def Task_ParamOp : Task_Op<"param", [Pure]> {
   let summary = "one table of a parameter: entry `entry` + sum of index * stride of the parameter table";
+  let description = [{
+    ```mlir
+    // with %l : index
+    %w = task.param "core.attn.q" entry 3 panel [%l] strides [1] : !task.mem<589824, bf16>
+    ```
+  }];
   let arguments = (ins StrAttr:$name, I64Attr:$entry, Variadic<Index>:$index, DenseI64ArrayAttr:$strides, UnitAttr:$panel);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "$name `entry` $entry (`panel` $panel^)? (`[` $index^ `]`)? `strides` $strides attr-dict `:` type($result)";
 }
 def Task_FieldOp : Task_Op<"field", [Pure]> {
   let summary = "a field of the state bank slot of every row; `offset` in bytes";
+  let description = [{
+    ```mlir
+    %h = task.field "h" at 64 : !task.mem<768, f32>
+    ```
+  }];
   let arguments = (ins StrAttr:$name, I64Attr:$offset);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "$name `at` $offset attr-dict `:` type($result)";
 }
 def Task_ColumnOp : Task_Op<"column", [Pure]> {
   let summary = "a column of the call";
+  let description = [{
+    ```mlir
+    %p = task.column position : !task.mem<1, i32>
+    ```
+  }];
   let arguments = (ins Loop_ColumnAttr:$column);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "$column attr-dict `:` type($result)";
 }
 def Task_KnobOp : Task_Op<"knob", [Pure]> {
   let summary = "knob `number` of the sequence of every row";
+  let description = [{
+    ```mlir
+    %q = task.knob 0 : !task.mem<1, f32>
+    ```
+  }];
   let arguments = (ins I64Attr:$number);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "$number attr-dict `:` type($result)";
 }
 def Task_OutOp : Task_Op<"out", [Pure]> {
   let summary = "the output rows of the call (logits)";
+  let description = [{
+    ```mlir
+    %o = task.out : !task.mem<32768, f32>
+    ```
+  }];
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 def Task_ConstantOp : Task_Op<"constant", [Pure]> {
   let summary = "the same elements for every row";
+  let description = [{
+    ```mlir
+    %c = task.constant dense<[1.0, 0.5]> : tensor<2xf32> : !task.mem<2, f32>
+    ```
+  }];
   let arguments = (ins ElementsAttr:$value);
   let results = (outs Task_MemType:$result);
   let assemblyFormat = "$value attr-dict `:` type($result)";
@@ -56,13 +92,27 @@ class Task_RegionOp<string mnemonic, list<Trait> traits = []>
 
 def Task_ProgramOp : Task_RegionOp<"program", [Symbol, IsolatedFromAbove, NoRegionArguments]> {
   let summary = "the body of one worker of one stage";
-  let description = "`arena` bytes per row of capacity, `syncs` and `pool` (index in loopc_memory, -1: none) are the passes'.";
+  let description = [{
+    `arena` bytes per row of capacity, `syncs` and `pool` (index in loopc_memory, -1: none) are the passes'.
+
+    ```mlir
+    task.program @prelude pool 0 arena 3072 syncs 1 {
+      %all = task.all
+      task.sync 0
+    }
+    ```
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$pool, OptionalAttr<I64Attr>:$arena, OptionalAttr<I64Attr>:$syncs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `pool` $pool (`arena` $arena^)? (`syncs` $syncs^)? $body attr-dict";
 }
 def Task_AllOp : Task_Op<"all", [Pure]> {
   let summary = "all rows of the call";
+  let description = [{
+    ```mlir
+    %all = task.all
+    ```
+  }];
   let results = (outs Task_ListType:$result);
   let assemblyFormat = "attr-dict";
 }
@@ -71,30 +121,69 @@ def Task_RoundsOp : Task_RegionOp<"rounds"> {
   let description = [{
     The block argument lists the rows with iteration < limit whose exit has not fired (or all of them with
     LOOPC_CALL_KEEP_RUNNING). The loop ends, in every worker alike, when the list is empty.
+
+    ```mlir
+    task.rounds {
+    ^bb0(%on: !task.list):
+      task.sync 0
+    }
+    ```
   }];
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$body attr-dict";
 }
 def Task_LayersOp : Task_RegionOp<"layers"> {
   let summary = "a rolled stack; the block argument is the layer index";
+  let description = [{
+    ```mlir
+    task.layers 24 {
+    ^bb0(%l: index):
+      task.sync 0
+    }
+    ```
+  }];
   let arguments = (ins I64Attr:$layers);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$layers $body attr-dict";
 }
 def Task_IfOp : Task_RegionOp<"if", [NoRegionArguments]> {
   let summary = "phases that run if a condition, equal in every worker, holds";
+  let description = [{
+    ```mlir
+    // with %attends : i1
+    task.if %attends {
+      task.sync 0
+    }
+    ```
+  }];
   let arguments = (ins I1:$condition);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$condition $body attr-dict";
 }
 def Task_PhaseOp : Task_RegionOp<"phase", [NoRegionArguments]> {
   let summary = "work cut over the workers";
+  let description = [{
+    ```mlir
+    // with %on : !task.list, %x : !task.mem<4, f32>, %y : !task.mem<4, f32>
+    task.phase "copy" rows of %on {
+      task.map ins(%x : !task.mem<4, f32>) outs(%y : !task.mem<4, f32>) shape [4] views [#task.view<0, [1]>, #task.view<0, [1]>] {
+      ^bb0(%a: f32):
+        task.yield %a : f32
+      }
+    }
+    ```
+  }];
   let arguments = (ins StrAttr:$name, Task_ItemsAttr:$items, Task_ListType:$list);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name $items `of` $list $body attr-dict";
 }
 def Task_SyncOp : Task_Op<"sync"> {
   let summary = "no worker goes on before all have arrived";
+  let description = [{
+    ```mlir
+    task.sync 3
+    ```
+  }];
   let arguments = (ins I64Attr:$id);
   let assemblyFormat = "$id attr-dict";
 }
@@ -107,6 +196,18 @@ defvar inOut = "`ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($out
 
 def Task_MapOp : Task_ItemOp<"map", ["isElementwise"], [SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "element functions over an index space; scalar arith and math ops on elements";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<8, f32>, %gate : !task.mem<1, f32>, %y : !task.mem<8, f32>
+    // a view with stride 0 gives every element the same value
+    task.map ins(%x, %gate : !task.mem<8, f32>, !task.mem<1, f32>) outs(%y : !task.mem<8, f32>) shape [8]
+        views [#task.view<0, [1]>, #task.view<0, [0]>, #task.view<0, [1]>] {
+    ^bb0(%a: f32, %g: f32):
+      %p = arith.mulf %a, %g : f32
+      task.yield %p : f32
+    }
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "(`ins` `(` $ins^ `:` type($ins) `)`)? `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views $body attr-dict";
@@ -114,6 +215,15 @@ def Task_MapOp : Task_ItemOp<"map", ["isElementwise"], [SingleBlockImplicitTermi
 }
 def Task_YieldOp : Task_Op<"yield", [Pure, Terminator, ParentOneOf<["MapOp", "GemmOp"]>]> {
   let summary = "the elements of the outputs";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<4, f32>, %y : !task.mem<4, f32>
+    task.map ins(%x : !task.mem<4, f32>) outs(%y : !task.mem<4, f32>) shape [4] views [#task.view<0, [1]>, #task.view<0, [1]>] {
+    ^bb0(%a: f32):
+      task.yield %a : f32
+    }
+    ```
+  }];
   let arguments = (ins Variadic<AnyType>:$values);
   let builders = [OpBuilder<(ins), "build($_builder, $_state, ValueRange{});">];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
@@ -124,6 +234,17 @@ def Task_GemmOp : Task_ItemOp<"gemm", ["isElementwise"], [SingleBlockImplicitTer
     The first of `ins` is the row [k], the second the panels; the others belong to the epilogue. `shape` is the space of
     output columns [n]; the panels hold `groups` * n rows and the epilogue's first `groups` arguments are the sums of
     columns j, n + j, ... . Order `chain`: one fused multiply-add chain over ascending k from +0 for each sum.
+
+    ```mlir
+    // with %x : !task.mem<4, f32>, %w : !task.mem<128, f32>, %old : !task.mem<4, f32>, %y : !task.mem<4, f32>
+    // four outputs (one panel of 32 rows) of four inputs, and a residual
+    task.gemm k 4 groups 1 ins(%x, %w, %old : !task.mem<4, f32>, !task.mem<128, f32>, !task.mem<4, f32>) outs(%y : !task.mem<4, f32>)
+        shape [4] views [#task.view<0, [1]>, #task.view<0, [1]>, #task.view<0, [1]>, #task.view<0, [1]>] {
+    ^bb0(%sum: f32, %r: f32):
+      %new = arith.addf %sum, %r : f32
+      task.yield %new : f32
+    }
+    ```
   }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
                        I64Attr:$k, I64Attr:$groups);
@@ -133,40 +254,88 @@ def Task_GemmOp : Task_ItemOp<"gemm", ["isElementwise"], [SingleBlockImplicitTer
 }
 def Task_NormOp : Task_ItemOp<"norm"> {
   let summary = "normalisation over the last axis: ins x, gain?; squares summed per 32 columns (halving tree), panels ascending";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<64, f32>, %gain : !task.mem<64, f32>, %y : !task.mem<64, f32>
+    task.norm rms eps 1.0e-6 ins(%x, %gain : !task.mem<64, f32>, !task.mem<64, f32>) outs(%y : !task.mem<64, f32>)
+        shape [64] views [#task.view<0, [1]>, #task.view<0, [1]>, #task.view<0, [1]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
                        Loop_NormKindAttr:$kind, F64Attr:$eps);
   let assemblyFormat = !strconcat("$kind `eps` $eps ", inOut, " attr-dict");
 }
 def Task_SoftmaxOp : Task_ItemOp<"softmax"> {
   let summary = "softmax over the last axis; the sum in panels of 32";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<8, f32>, %y : !task.mem<8, f32>
+    task.softmax ins(%x : !task.mem<8, f32>) outs(%y : !task.mem<8, f32>) shape [8] views [#task.view<0, [1]>, #task.view<0, [1]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
   let assemblyFormat = !strconcat(inOut, " attr-dict");
 }
 def Task_ReduceOp : Task_ItemOp<"reduce"> {
   let summary = "reduces axis `axis` of `shape`; the output view has stride 0 there; last axis in panels of 32, others ascending";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<8, f32>, %y : !task.mem<1, f32>
+    task.reduce max over 0 ins(%x : !task.mem<8, f32>) outs(%y : !task.mem<1, f32>) shape [8] views [#task.view<0, [1]>, #task.view<0, [0]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
                        Loop_ReduceKindAttr:$kind, I64Attr:$axis);
   let assemblyFormat = !strconcat("$kind `over` $axis ", inOut, " attr-dict");
 }
 def Task_DotOp : Task_ItemOp<"dot"> {
   let summary = "one sum of products: ins x, weight, bias?; in panels of 32";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<64, f32>, %gate : !task.mem<64, f32>, %bias : !task.mem<1, f32>, %y : !task.mem<1, f32>
+    task.dot ins(%x, %gate, %bias : !task.mem<64, f32>, !task.mem<64, f32>, !task.mem<1, f32>) outs(%y : !task.mem<1, f32>)
+        shape [64] views [#task.view<0, [1]>, #task.view<0, [1]>, #task.view<0, [0]>, #task.view<0, [0]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
   let assemblyFormat = !strconcat(inOut, " attr-dict");
 }
 def Task_RopeOp : Task_ItemOp<"rope"> {
   let summary = "rotary position embedding over the last axis: ins x; the position is the column's";
+  let description = [{
+    ```mlir
+    // with %q : !task.mem<128, f32>, %y : !task.mem<128, f32>
+    // two heads of 64
+    task.rope base 1.0e4 halves ins(%q : !task.mem<128, f32>) outs(%y : !task.mem<128, f32>)
+        shape [2, 64] views [#task.view<0, [64, 1]>, #task.view<0, [64, 1]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
                        F64Attr:$base, Loop_PairsAttr:$pairs);
   let assemblyFormat = !strconcat("`base` $base $pairs ", inOut, " attr-dict");
 }
 def Task_EmbedOp : Task_ItemOp<"embed"> {
   let summary = "row `id` of a table: ins id, table";
+  let description = [{
+    ```mlir
+    // with %id : !task.mem<1, i32>, %table : !task.mem<4096, bf16>, %y : !task.mem<64, f32>
+    task.embed ins(%id, %table : !task.mem<1, i32>, !task.mem<4096, bf16>) outs(%y : !task.mem<64, f32>)
+        shape [64] views [#task.view<0, [0]>, #task.view<0, [1]>, #task.view<0, [1]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
   let assemblyFormat = !strconcat(inOut, " attr-dict");
 }
 def Task_AdvanceOp : Task_ItemOp<"advance", ["writesColumns"]> {
   let summary = "ends an iteration of a row: iteration + 1; `exited` is set if the test (ins, optional) holds";
-  let description = "From which iteration on and how often the test may act is the runtime's to decide, per request.";
+  let description = [{
+    From which iteration on and how often the test may act is the runtime's to decide, per request.
+
+    ```mlir
+    // with %stop : !task.mem<1, i1>
+    task.advance ins(%stop : !task.mem<1, i1>) views [#task.view<0, [0]>]
+    ```
+  }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, Task_ViewArrayAttr:$views);
   let assemblyFormat = "(`ins` `(` $ins^ `:` type($ins) `)`)? (`outs` `(` $outs^ `:` type($outs) `)`)? `views` $views attr-dict";
 }
@@ -180,6 +349,13 @@ class Task_SiteOp<string mnemonic, list<string> overridden> : Task_ItemOp<mnemon
 defvar sitePrint = "`pool` $pool `offset` $offset (`[` $index^ `]`)? `strides` $strides `heads` $heads `dim` $dim `plane` $plane `rows` $rows ";
 def Task_AppendOp : Task_SiteOp<"append", ["getPoolWritten"]> {
   let summary = "writes the key and value row of a lane: ins k, v of shape [heads, dim]";
+  let description = [{
+    ```mlir
+    // with %l : index, %k : !task.mem<128, f32>, %v : !task.mem<128, f32>
+    task.append pool 0 offset 0 [%l] strides [1] heads 2 dim 64 plane affine_map<(d) -> (d)> rows bf16
+        ins(%k, %v : !task.mem<128, f32>, !task.mem<128, f32>) shape [2, 64] views [#task.view<0, [64, 1]>, #task.view<0, [64, 1]>]
+    ```
+  }];
   let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site);
   let assemblyFormat = !strconcat(sitePrint, "`ins` `(` $ins `:` type($ins) `)` (`outs` `(` $outs^ `:` type($outs) `)`)? `shape` $shape `views` $views attr-dict");
 }
@@ -189,6 +365,13 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
     Order `keys 64, split 512`: blocks of 64 keys anchored at logical positions, online softmax inside 512 keys, partial
     results merged ascending. Key positions without a row have weight +0.
     Source of the online form: Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135.
+
+    ```mlir
+    // with %l : index, %q : !task.mem<256, f32>, %o : !task.mem<256, f32>
+    // four query heads on two key heads
+    task.attend pool 0 offset 0 [%l] strides [1] heads 2 dim 64 plane affine_map<(d) -> (d)> rows bf16 scale 0.125
+        ins(%q : !task.mem<256, f32>) outs(%o : !task.mem<256, f32>) shape [4, 64] views [#task.view<0, [64, 1]>, #task.view<0, [64, 1]>]
+    ```
   }];
   let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site,
                        (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap));
