@@ -92,6 +92,8 @@ def ouro_mini():
                                    "--exit", threshold, "--exit-mode", "leave", "--json"))
             depth.append(sum(out["loops_per_token"]) / len(out["loops_per_token"]))
         check("ouro-mini run --exit: a higher threshold runs more loops", depth[0] < depth[2] and depth == sorted(depth), str(depth))
+        out = json.loads(loopc("run", ROOT / "models/ouro.loop", "--weights", OURO, "-p", "And God said", "-n", 4, "--loops", 32, "--exit", "off", "--json"))
+        check("ouro-mini run --exit off: every token is of the last loop", set(out["loops_per_token"]) == {32}, str(out["loops_per_token"]))
     guarded("ouro-mini run --exit", exits)
 
 

@@ -144,8 +144,8 @@ struct Program {
     c.add_option("-n,--count", run.count, "Tokens to generate at most")
         ->check(CLI::Range(0, 1 << 24))
         ->capture_default_str();
-    c.add_option("--exit", run.knobs, "A run-time option of the spec, as NAME=VALUE; VALUE alone: the exit threshold")
-        ->type_name("[NAME=]VALUE")
+    c.add_option("--exit", run.knobs, "A run-time option of the spec, as NAME=VALUE; VALUE alone: the exit threshold; off: all loops, whatever the exit says")
+        ->type_name("[NAME=]VALUE|off")
         ->expected(1)
         ->take_all();
     c.add_option("--exit-mode", run.exitMode, "What an exit does: stop (leave) or only choose the readout (select)")

@@ -42,6 +42,10 @@ rt::SequenceOptions sequenceOptions(const RunOptions &options, const rt::ModelIn
   result.seed = options.seed;
   result.minLoops = options.minLoops;
   for (const std::string &entry : options.knobs) {
+    if (entry == "off") {
+      result.exit = rt::ExitMode::Off;
+      continue;
+    }
     size_t equals = entry.find('=');
     std::string name = equals == std::string::npos ? "threshold" : entry.substr(0, equals);
     std::string text = equals == std::string::npos ? entry : entry.substr(equals + 1);
@@ -65,8 +69,8 @@ rt::SequenceOptions sequenceOptions(const RunOptions &options, const rt::ModelIn
     result.exit = rt::ExitMode::Leave;
   else if (options.exitMode == "select")
     result.exit = rt::ExitMode::Select;
-  else if (options.exitMode == "off" || options.knobs.empty())
-    result.exit = options.exitMode.empty() ? rt::ExitMode::Default : rt::ExitMode::Off;
+  else if (options.exitMode == "off")
+    result.exit = rt::ExitMode::Off;
   return result;
 }
 
