@@ -1,128 +1,209 @@
-"""Parcae and Ouro in eager PyTorch, the way their authors' modelling code computes a decode step.
+"""Parcae and Ouro in PyTorch, the way their authors' modelling code computes them; the peers of the benchmarks are built on it.
 
-Used as the peer of `decode.py`: one token a step, a preallocated K/V tensor for every (iteration, layer), fused q/k/v and gate/up
-projections and scaled_dot_product_attention, so the peer is not handicapped by style. Shapes: x [batch, 1, width].
-Architectures: Parcae (github.com/sandyresearch/parcae), Ouro (arXiv 2510.25741).
+One forward serves every peer: how keys and values are kept is an argument (`attend(plane)` gives the attention of one plane), so that
+eager PyTorch writes slices, a compiled step writes by index under a mask, and an exported graph returns the new rows. Fused q/k/v and
+gate/up projections, preallocated K/V for every (iteration, layer) and scaled_dot_product_attention: the peers are not handicapped by
+style. Weights are random. Architectures: Parcae (github.com/sandyresearch/parcae), Ouro (arXiv 2510.25741).
 """
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 
-class Step:
-    """Weights and caches of a model; `token(position)` runs one decode step for the whole batch."""
+class Model(nn.Module):
+    """`forward(tokens, cos, sin, attend)`: logits of the last position. `planes` K/V planes of [batch, heads, positions, dim]."""
 
-    def __init__(self, config, dtype, batch, context, loops):
-        self.dtype, self.batch, self.context = dtype, batch, context
+    def __init__(self, config, dtype, loops=None):
+        super().__init__()
+        self.dtype = dtype
         self.generator = torch.Generator().manual_seed(0)
         self.build(config, loops)
+        self.requires_grad_(False)
+        self.eval()
 
     def weight(self, *shape):
-        return (torch.randn(*shape, generator=self.generator) * 0.02).to(self.dtype)
+        return nn.Parameter((torch.randn(*shape, generator=self.generator) * 0.02).to(self.dtype))
 
     def ones(self, size):
-        return torch.ones(size, dtype=self.dtype)
+        return nn.Parameter(torch.ones(size, dtype=self.dtype))
 
-    def cache(self, heads, dim):
-        shape = (self.batch, heads, self.context, dim)
-        return [torch.randn(shape, generator=self.generator).to(self.dtype) for _ in range(2)]
+    def angles(self, positions):
+        """Cosines and sines, f32 [positions, dim / 2]."""
+        inverse = self.theta ** (-torch.arange(0, self.dim, 2, dtype=torch.float32) / self.dim)
+        table = torch.outer(torch.arange(positions, dtype=torch.float32), inverse)
+        return table.cos(), table.sin()
 
-    def angles(self, dim, base):
-        inverse = base ** (-torch.arange(0, dim, 2, dtype=torch.float32) / dim)
-        table = torch.outer(torch.arange(self.context, dtype=torch.float32), inverse)
-        self.cos, self.sin = table.cos(), table.sin()
-
-    def attend(self, q, k, v, cache, position):
-        keys, values = cache
-        keys[:, :, position:position + 1] = k.transpose(1, 2)
-        values[:, :, position:position + 1] = v.transpose(1, 2)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), keys[:, :, :position + 1], values[:, :, :position + 1])
-        return out.transpose(1, 2).reshape(self.batch, 1, -1)
+    def new_planes(self, batch, positions):
+        """Keys and values of every plane, filled with random numbers."""
+        shape = (batch, self.heads, positions, self.dim)
+        one = torch.randn(shape, generator=self.generator).to(self.dtype)
+        return [(one.clone(), one.clone()) for _ in range(self.planes)]
 
 
-class Ouro(Step):
-    def build(self, c, loops):
-        d, ff, self.heads = c["hidden_size"], c["intermediate_size"], c["num_attention_heads"]
-        self.dim, self.eps, self.loops = c["head_dim"], c["rms_norm_eps"], loops or c["total_ut_steps"]
-        self.embed, self.head = self.weight(c["vocab_size"], d), self.weight(c["vocab_size"], d)
-        self.layers = [dict(qkv=self.weight(3 * d, d), o=self.weight(d, d), gu=self.weight(2 * ff, d), down=self.weight(d, ff),
-                            norms=[self.ones(d) for _ in range(4)]) for _ in range(c["num_hidden_layers"])]
-        self.norm, self.gate = self.ones(d), self.weight(1, d)
-        self.caches = [[self.cache(self.heads, self.dim) for _ in self.layers] for _ in range(self.loops)]
-        self.angles(self.dim, c["rope_theta"])
+def rms(x, weight, eps):
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
 
-    def rotate(self, x, position):
+
+def split(x, weight, heads):
+    """Queries, keys and values [batch, heads, positions, dim]."""
+    return F.linear(x, weight).view(x.shape[0], x.shape[1], 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def joined(x):
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], -1)
+
+
+class OuroLayer(nn.Module):
+    def __init__(self, model, d, ff):
+        super().__init__()
+        self.wqkv, self.wo = model.weight(3 * d, d), model.weight(d, d)
+        self.wgu, self.wdown = model.weight(2 * ff, d), model.weight(d, ff)
+        self.norms = nn.ParameterList([model.ones(d) for _ in range(4)])
+        self.heads, self.dim, self.eps, self.dtype = model.heads, model.dim, model.eps, model.dtype
+
+    def rotate(self, x, cos, sin):
         low, high = x.float().chunk(2, -1)
-        cos, sin = self.cos[position], self.sin[position]
         return torch.cat((low * cos - high * sin, high * cos + low * sin), -1).to(self.dtype)
 
-    def rms(self, x, w):
-        return F.rms_norm(x, (x.shape[-1],), w, self.eps)
-
-    def token(self, position):
-        x = F.embedding(torch.full((self.batch, 1), 7), self.embed)
-        for caches in self.caches:
-            for layer, cache in zip(self.layers, caches):
-                n = layer["norms"]
-                q, k, v = F.linear(self.rms(x, n[0]), layer["qkv"]).view(self.batch, 1, 3, self.heads, self.dim).unbind(2)
-                a = self.attend(self.rotate(q, position), self.rotate(k, position), v, cache, position)
-                x = x + self.rms(F.linear(a, layer["o"]), n[1])
-                gate, up = F.linear(self.rms(x, n[2]), layer["gu"]).chunk(2, -1)
-                x = x + self.rms(F.linear(F.silu(gate) * up, layer["down"]), n[3])
-            x = self.rms(x, self.norm)
-            torch.sigmoid(F.linear(x, self.gate))
-        return F.linear(x, self.head)
+    def forward(self, x, cos, sin, attend):
+        n = self.norms
+        q, k, v = split(rms(x, n[0], self.eps), self.wqkv, self.heads)
+        a = attend(self.rotate(q, cos, sin), self.rotate(k, cos, sin), v)
+        x = x + rms(F.linear(joined(a), self.wo), n[1], self.eps)
+        gate, up = F.linear(rms(x, n[2], self.eps), self.wgu).chunk(2, -1)
+        return x + rms(F.linear(F.silu(gate) * up, self.wdown), n[3], self.eps)
 
 
-class Parcae(Step):
+class Ouro(Model):
     def build(self, c, loops):
-        d, ff, self.heads, self.eps = c["n_embd"], c["intermediate_size"], c["num_attention_heads"], c["norm_eps"]
-        self.dim, self.loops = d // self.heads, loops or c["mean_recurrence"]
-        prelude, core, coda = c["n_layers_in_prelude"], c["n_layers_in_recurrent_block"], c["n_layers_in_coda"]
-        total, vocab = prelude + core + coda, c["vocab_size"]
+        d, self.heads = c["hidden_size"], c["num_attention_heads"]
+        self.dim, self.eps, self.loops, self.theta = c["head_dim"], c["rms_norm_eps"], loops or c["total_ut_steps"], c["rope_theta"]
+        self.vocab, self.width = c["vocab_size"], d
+        self.embed, self.head = self.weight(self.vocab, d), self.weight(self.vocab, d)
+        self.layers = nn.ModuleList([OuroLayer(self, d, c["intermediate_size"]) for _ in range(c["num_hidden_layers"])])
+        self.norm, self.gate = self.ones(d), self.weight(1, d)
+        self.planes = self.loops * len(self.layers)
 
-        def block(stored):
-            w = dict(qkv=self.weight(3 * d, d), o=self.weight(d, d), fc=self.weight(ff, d), proj=self.weight(d, ff),
-                     norms=[self.ones(d), self.ones(d)])
-            if stored % 2 == (total - 1) % 2:
-                w.update(table=self.weight(vocab, d), gate=self.weight(self.heads, 32))
-            return w
-        blocks = [block(i) for i in range(total)]
-        self.prelude, self.core, self.coda = blocks[:prelude], blocks[prelude:prelude + core], blocks[prelude + core:]
-        self.embed, self.b, self.c = self.weight(vocab, d), self.weight(d, d), self.weight(d, d)
-        self.ln_prelude, self.ln_f = self.ones(d), self.ones(d)
-        self.a_log, self.dt_bias = torch.zeros(d), torch.full((d,), 0.2)
-        make = lambda group: [self.cache(self.heads, self.dim) for _ in group]
-        self.caches = make(self.prelude), [make(self.core) for _ in range(self.loops)], make(self.coda)
-        self.start = self.weight(self.batch, 1, d)
-        self.angles(self.dim, 50000.0)
+    def forward(self, tokens, cos, sin, attend):
+        x = F.embedding(tokens, self.embed)
+        for iteration in range(self.loops):
+            for index, layer in enumerate(self.layers):
+                x = layer(x, cos, sin, attend(iteration * len(self.layers) + index))
+            x = rms(x, self.norm, self.eps)
+            torch.sigmoid(F.linear(x, self.gate))
+        return F.linear(x[:, -1], self.head)
 
-    def rotate(self, x, position):
+
+class ParcaeLayer(nn.Module):
+    def __init__(self, model, d, ff, table):
+        super().__init__()
+        self.wqkv, self.wo = model.weight(3 * d, d), model.weight(d, d)
+        self.wfc, self.wproj = model.weight(ff, d), model.weight(d, ff)
+        self.norms = nn.ParameterList([model.ones(d), model.ones(d)])
+        self.table = model.weight(model.vocab, d) if table else None
+        self.gate = model.weight(model.heads, 32) if table else None
+        self.heads, self.dim, self.eps, self.dtype = model.heads, model.dim, model.eps, model.dtype
+
+    def rotate(self, x, cos, sin):
         even, odd = x.float()[..., 0::2], x.float()[..., 1::2]
-        cos, sin = self.cos[position], self.sin[position]
         y = torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
         return F.rms_norm(y, (self.dim,)).to(self.dtype)
 
-    def blocks(self, group, caches, x, token, position):
-        for w, cache in zip(group, caches):
-            y = F.rms_norm(x, (x.shape[-1],), w["norms"][0], self.eps)
-            q, k, v = F.linear(y, w["qkv"]).view(self.batch, 1, 3, self.heads, self.dim).unbind(2)
-            if "table" in w:
-                gate = 2 * torch.sigmoid(F.linear(y[..., :32], w["gate"]))
-                v = v + gate.unsqueeze(-1) * F.embedding(token, w["table"]).view(self.batch, 1, self.heads, self.dim)
-            x = x + F.linear(self.attend(self.rotate(q, position), self.rotate(k, position), v, cache, position), w["o"])
-            y = F.rms_norm(x, (x.shape[-1],), w["norms"][1], self.eps)
-            x = x + F.linear(0.5 * F.relu(F.linear(y, w["fc"])).square(), w["proj"])
+    def forward(self, x, tokens, cos, sin, attend):
+        y = rms(x, self.norms[0], self.eps)
+        q, k, v = split(y, self.wqkv, self.heads)
+        if self.table is not None:
+            gate = 2 * torch.sigmoid(F.linear(y[..., :32], self.gate))
+            extra = F.embedding(tokens, self.table).view(*gate.shape, self.dim)
+            v = v + (gate.unsqueeze(-1) * extra).transpose(1, 2)
+        x = x + F.linear(joined(attend(self.rotate(q, cos, sin), self.rotate(k, cos, sin), v)), self.wo)
+        y = rms(x, self.norms[1], self.eps)
+        return x + F.linear(0.5 * F.relu(F.linear(y, self.wfc)).square(), self.wproj)
+
+
+class Parcae(Model):
+    def build(self, c, loops):
+        d, self.heads, self.eps, self.theta = c["n_embd"], c["num_attention_heads"], c["norm_eps"], 50000.0
+        self.dim, self.loops = d // self.heads, loops or c["mean_recurrence"]
+        self.vocab, self.width = c["vocab_size"], d
+        counts = [c["n_layers_in_prelude"], c["n_layers_in_recurrent_block"], c["n_layers_in_coda"]]
+        stored = [ParcaeLayer(self, d, c["intermediate_size"], i % 2 == (sum(counts) - 1) % 2) for i in range(sum(counts))]
+        self.prelude = nn.ModuleList(stored[:counts[0]])
+        self.core = nn.ModuleList(stored[counts[0]:counts[0] + counts[1]])
+        self.coda = nn.ModuleList(stored[counts[0] + counts[1]:])
+        self.embed, self.b, self.c = self.weight(self.vocab, d), self.weight(d, d), self.weight(d, d)
+        self.ln_prelude, self.ln_f = self.ones(d), self.ones(d)
+        self.a_log, self.dt_bias = nn.Parameter(torch.zeros(d)), nn.Parameter(torch.full((d,), 0.2))
+        self.start = nn.Parameter(0.02 * torch.randn(1, 1, d, generator=self.generator))
+        self.planes = counts[0] + self.loops * counts[1] + counts[2]
+
+    def block(self, layers, first, x, tokens, cos, sin, attend):
+        for index, layer in enumerate(layers):
+            x = layer(x, tokens, cos, sin, attend(first + index))
         return x
 
-    def token(self, position):
-        token = torch.full((self.batch, 1), 7)
-        prelude, core, coda = self.caches
-        e = self.blocks(self.prelude, prelude, F.embedding(token, self.embed), token, position)
-        e = F.rms_norm(e, (e.shape[-1],), self.ln_prelude, self.eps)
-        s = self.start
-        for caches in core:
-            dt = F.softplus(self.dt_bias)
+    def forward(self, tokens, cos, sin, attend):
+        rest = tokens, cos, sin, attend
+        e = rms(self.block(self.prelude, 0, F.embedding(tokens, self.embed), *rest), self.ln_prelude, self.eps)
+        s = self.start.expand(tokens.shape[0], tokens.shape[1], -1)
+        dt = F.softplus(self.dt_bias)
+        for iteration in range(self.loops):
             u = torch.exp(-dt * torch.exp(self.a_log)) * s + dt * F.linear(e, self.b)
-            s = self.blocks(self.core, caches, u.to(self.dtype), token, position)
-        y = self.blocks(self.coda, coda, F.linear(s, self.c), token, position)
-        return F.linear(F.rms_norm(y, (y.shape[-1],), self.ln_f, self.eps), self.embed)
+            s = self.block(self.core, len(self.prelude) + iteration * len(self.core), u.to(self.dtype), *rest)
+        y = self.block(self.coda, self.planes - len(self.coda), F.linear(s, self.c), *rest)
+        return F.linear(rms(y[:, -1], self.ln_f, self.eps), self.embed)
+
+
+MODELS = {"parcae": Parcae, "ouro": Ouro}
+
+
+def written_by_slice(planes, position):
+    """Keys and values go into slices of the planes; attention sees exactly the positions there are."""
+    def of_plane(plane):
+        keys, values = planes[plane]
+
+        def attend(q, k, v):
+            end = position + q.shape[2]
+            keys[:, :, position:end], values[:, :, position:end] = k, v
+            if position == 0:
+                return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end])
+        return attend
+    return of_plane
+
+
+def written_by_index(planes, position, mask):
+    """The same with shapes that never change, for a compiler: `position` a tensor of one index, `mask` over the whole plane."""
+    def of_plane(plane):
+        keys, values = planes[plane]
+
+        def attend(q, k, v):
+            keys.index_copy_(2, position, k)
+            values.index_copy_(2, position, v)
+            return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+        return attend
+    return of_plane
+
+
+class Exported(nn.Module):
+    """A decode step without side effects, for exporters: earlier keys and values come in as one tensor
+    [planes, 2, batch, heads, positions, dim] under a mask, and the rows of this position go out beside the logits."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens, cos, sin, mask, earlier):
+        new = []
+
+        def of_plane(plane):
+            def attend(q, k, v):
+                new.append(torch.stack((k, v)).squeeze(3))
+                scale = q.shape[-1] ** -0.5
+                old = q @ earlier[plane, 0].transpose(-1, -2) * scale + mask
+                own = (q * k).sum(-1, keepdim=True) * scale
+                weight = torch.softmax(torch.cat((old, own), -1), -1)
+                return weight[..., :-1] @ earlier[plane, 1] + weight[..., -1:] * v
+            return attend
+        logits = self.model(tokens, cos, sin, of_plane)
+        return logits, torch.stack(new)
