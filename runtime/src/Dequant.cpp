@@ -53,7 +53,12 @@ template <typename T> void convert(const std::byte *in, int64_t count, float *ou
     out[i] = float(load<T>(in + i * int64_t(sizeof(T))));
 }
 
-// Block layouts: ggml's block_q8_0, block_q4_0, block_q4_1 (32 elements, little-endian).
+// Block layouts: ggml's block_q* (little-endian). A product of a scale and a quant is exact in f32, so that d * q + m
+// has one rounding, fused or not; only Q8_K, whose scale has 24 bits, rounds its product.
+
+/// Byte `i` of a block.
+int at(const std::byte *block, int i) { return load<uint8_t>(block + i); }
+
 void q8_0(const std::byte *block, float *out) {
   float d = loadF16(block);
   for (int i = 0; i < 32; ++i)
@@ -63,26 +68,108 @@ void q8_0(const std::byte *block, float *out) {
 void q4_0(const std::byte *block, float *out) {
   float d = loadF16(block);
   for (int i = 0; i < 16; ++i) {
-    auto byte = load<uint8_t>(block + 2 + i);
-    out[i] = d * float(int(byte & 15) - 8);
-    out[i + 16] = d * float(int(byte >> 4) - 8);
+    int byte = at(block, 2 + i);
+    out[i] = d * float((byte & 15) - 8);
+    out[i + 16] = d * float((byte >> 4) - 8);
   }
 }
 
 void q4_1(const std::byte *block, float *out) {
   float d = loadF16(block), m = loadF16(block + 2);
   for (int i = 0; i < 16; ++i) {
-    auto byte = load<uint8_t>(block + 4 + i);
-    // Two roundings: a fused multiply-add would give other bits than the format's definition.
-    float low = d * float(byte & 15), high = d * float(byte >> 4);
-    out[i] = low + m;
-    out[i + 16] = high + m;
+    int byte = at(block, 4 + i);
+    out[i] = d * float(byte & 15) + m;
+    out[i + 16] = d * float(byte >> 4) + m;
   }
 }
 
-void blocks(const std::byte *in, int64_t count, DType type, float *out, void (*one)(const std::byte *, float *)) {
-  for (int64_t i = 0; i < count; i += 32, in += blockBytes(type))
-    one(in, out + i);
+/// The fifth bits of a block of 32, then its nibbles, from byte `first`.
+template <typename F> void fiveBits(const std::byte *block, int first, const F &each) {
+  auto high = load<uint32_t>(block + first);
+  for (int i = 0; i < 16; ++i) {
+    int byte = at(block, first + 4 + i);
+    each(i, (byte & 15) | int(high >> i & 1) << 4);
+    each(i + 16, byte >> 4 | int(high >> (i + 16) & 1) << 4);
+  }
+}
+
+void q5_0(const std::byte *block, float *out) {
+  float d = loadF16(block);
+  fiveBits(block, 2, [&](int i, int q) { out[i] = d * float(q - 16); });
+}
+
+void q5_1(const std::byte *block, float *out) {
+  float d = loadF16(block), m = loadF16(block + 2);
+  fiveBits(block, 4, [&](int i, int q) { out[i] = d * float(q) + m; });
+}
+
+/// Blocks of 256 with eight pairs of a scale and a minimum of six bits: `fifth` says whether 32 bytes of fifth bits,
+/// one for each pair, stand before the nibbles. Bytes 0..31 of every 64 nibbles are the even pair, their upper halves
+/// the odd one.
+void pairs(const std::byte *block, bool fifth, float *out) {
+  float d = loadF16(block), least = loadF16(block + 2);
+  const std::byte *six = block + 4, *high = block + 16, *low = block + (fifth ? 48 : 16);
+  for (int pair = 0; pair < 8; ++pair) {
+    int scale = pair < 4 ? at(six, pair) & 63 : (at(six, pair + 4) & 15) | at(six, pair - 4) >> 6 << 4;
+    int minimum = pair < 4 ? at(six, pair + 4) & 63 : at(six, pair + 4) >> 4 | at(six, pair) >> 6 << 4;
+    float step = d * float(scale), m = least * float(minimum);
+    for (int i = 0; i < 32; ++i) {
+      int q = at(low, pair / 2 * 32 + i) >> pair % 2 * 4 & 15;
+      if (fifth)
+        q |= (at(high, i) >> pair & 1) << 4;
+      *out++ = step * float(q) - m;
+    }
+  }
+}
+
+void q4_K(const std::byte *block, float *out) { pairs(block, false, out); }
+void q5_K(const std::byte *block, float *out) { pairs(block, true, out); }
+
+/// 128 bytes of low nibbles, 64 of upper pairs of bits, 16 scales of 8 bits, d. Of each half, byte l of the upper bits
+/// serves elements l, l + 32, l + 64 and l + 96.
+void q6_K(const std::byte *block, float *out) {
+  float d = loadF16(block + 208);
+  for (int i = 0; i < 256; ++i) {
+    int half = i / 128, quarter = i / 32 % 4, l = i % 32;
+    int low = at(block, half * 64 + quarter % 2 * 32 + l) >> quarter / 2 * 4 & 15;
+    int high = at(block, 128 + half * 32 + l) >> quarter * 2 & 3;
+    float scale = d * float(load<int8_t>(block + 192 + i / 16));
+    out[i] = scale * float((low | high << 4) - 32);
+  }
+}
+
+/// An f32 scale, 256 quants, 16 sums of 16 quants (which only integer products read).
+void q8_K(const std::byte *block, float *out) {
+  auto d = load<float>(block);
+  for (int i = 0; i < 256; ++i)
+    out[i] = d * float(load<int8_t>(block + 4 + i));
+}
+
+using Decode = void (*)(const std::byte *, float *);
+
+Decode decoderOf(DType type) {
+  switch (type) {
+  case DType::Q4_0:
+    return q4_0;
+  case DType::Q4_1:
+    return q4_1;
+  case DType::Q5_0:
+    return q5_0;
+  case DType::Q5_1:
+    return q5_1;
+  case DType::Q8_0:
+    return q8_0;
+  case DType::Q4_K:
+    return q4_K;
+  case DType::Q5_K:
+    return q5_K;
+  case DType::Q6_K:
+    return q6_K;
+  case DType::Q8_K:
+    return q8_K;
+  default:
+    return nullptr;
+  }
 }
 
 } // namespace
@@ -95,6 +182,12 @@ void readF32(const TensorView &tensor, int64_t rowBegin, int64_t rowEnd, float *
   if (count == 0)
     return;
   const std::byte *in = tensor.bytes.data() + size_t(rowBegin) * tensor.rowBytes();
+  if (Decode decode = decoderOf(tensor.dtype)) {
+    int64_t elements = blockElements(tensor.dtype), bytes = blockBytes(tensor.dtype);
+    for (int64_t i = 0; i < count; i += elements, in += bytes)
+      decode(in, out + i);
+    return;
+  }
   switch (tensor.dtype) {
   case DType::F64:
     return convert<double>(in, count, out);
@@ -123,12 +216,8 @@ void readF32(const TensorView &tensor, int64_t rowBegin, int64_t rowEnd, float *
     for (int64_t i = 0; i < count; ++i)
       out[i] = load<uint8_t>(in + i) ? 1.0f : 0.0f;
     return;
-  case DType::Q4_0:
-    return blocks(in, count, tensor.dtype, out, q4_0);
-  case DType::Q4_1:
-    return blocks(in, count, tensor.dtype, out, q4_1);
-  case DType::Q8_0:
-    return blocks(in, count, tensor.dtype, out, q8_0);
+  default: // a type of blocks
+    return;
   }
 }
 

@@ -20,7 +20,7 @@ template <typename F> std::string lie(F change) {
   return builder.build();
 }
 
-const std::string readable = "F64, F32, F16, BF16, I64, I32, I16, I8, Q4_0, Q4_1, Q8_0";
+const std::string readable = "F64, F32, F16, BF16, I64, I32, I16, I8, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Q8_K";
 
 TEST(HostileGguf, EveryLieHasItsMessage) {
   const Case cases[] = {
@@ -63,14 +63,18 @@ TEST(HostileGguf, EveryLieHasItsMessage) {
        "byte 45 (tensor 't'): expected dimensions below 2^63, but got 9223372036854775808"},
       {"product overflows", lie([](GgufBuilder &b) { b.info("t", {1ull << 32, 1ull << 32}, 24, 0); }),
        "tensor 't': expected a tensor of fewer than 2^63 bytes, but got shape [4294967296, 4294967296]"},
-      {"Q4_K", lie([](GgufBuilder &b) { b.info("t", {256}, 12, 0); }),
-       "tensor 't': expected one of the types " + readable + ", but got Q4_K"},
+      {"Q2_K", lie([](GgufBuilder &b) { b.info("t", {256}, 10, 0); }),
+       "tensor 't': expected one of the types " + readable + ", but got Q2_K"},
       {"type number 999", lie([](GgufBuilder &b) { b.info("t", {256}, 999, 0); }),
        "tensor 't': expected one of the types " + readable + ", but got unknown type number 999"},
       {"type number 2^32-1", lie([](GgufBuilder &b) { b.info("t", {256}, UINT32_MAX, 0); }),
        "tensor 't': expected one of the types " + readable + ", but got unknown type number 4294967295"},
       {"half a block", lie([](GgufBuilder &b) { b.info("t", {48, 2}, 8, 0); }),
        "tensor 't': expected rows of a multiple of 32 elements for Q8_0, but got shape [2, 48]"},
+      {"half a block of 256", lie([](GgufBuilder &b) { b.info("t", {384, 2}, 12, 0); }),
+       "tensor 't': expected rows of a multiple of 256 elements for Q4_K, but got shape [2, 384]"},
+      {"a row of Q6_K cut off", lie([](GgufBuilder &b) { b.info("t", {256, 2}, 14, 0).data = std::string(416, '\0'); }),
+       "tensor 't': expected data inside the 416 bytes of tensor data, but got bytes 0..420"},
       {"unaligned offset", lie([](GgufBuilder &b) { b.info("t", {1}, 0, 4).data = std::string(64, '\0'); }),
        "tensor 't': expected an offset that is a multiple of 32, but got offset 4"},
       {"offset wraps", lie([](GgufBuilder &b) { b.info("t", {64}, 0, UINT64_MAX - 31).data = std::string(64, '\0'); }),

@@ -14,7 +14,7 @@
 
 namespace loopc::rt {
 
-/// Element type of a tensor; Q* are blocks of 32 consecutive elements of a row.
+/// Element type of a tensor; Q* are blocks of 32 or 256 consecutive elements of a row.
 enum class DType : uint8_t {
 #define LOOPC_DTYPE(name, safetensors, gguf, elements, bytes) name,
 #include "loopc/runtime/DTypes.def"
@@ -26,9 +26,9 @@ int64_t blockElements(DType type);
 int64_t blockBytes(DType type);
 
 /// One tensor inside a file. Row-major: `shape` is outermost first, whatever the file's own order is.
-/// A tensor of rank r has rows() = product of all but the last dimension and cols() = the last one (1 x 1 for a scalar).
-/// Readers guarantee: no dimension negative, the element count fits int64, `bytes` has exactly the size the shape needs,
-/// cols() is a multiple of blockElements(dtype).
+/// A tensor of rank r has rows() = product of all but the last dimension and cols() = the last one (1 x 1 for a
+/// scalar). Readers guarantee: no dimension negative, the element count fits int64, `bytes` has exactly the size the
+/// shape needs, cols() is a multiple of blockElements(dtype).
 struct TensorView {
   std::string name;
   DType dtype = DType::F32;
@@ -49,8 +49,8 @@ struct TensorView {
 std::string shapeText(std::span<const int64_t> shape);
 
 /// Converts rows [rowBegin, rowEnd) to f32 into out[(rowEnd - rowBegin) * cols()]. Any dtype; integers are rounded to
-/// nearest, BOOL gives 0 or 1. Q8_0 is d*q, Q4_0 is d*(nibble - 8), Q4_1 is d*nibble + m, all in f32.
-/// Throws Error if the range is not inside the tensor.
+/// nearest, BOOL gives 0 or 1. Blocks give what ggml defines: a scale times a whole number, plus a minimum where they
+/// have one, in f32. Throws Error if the range is not inside the tensor.
 void readF32(const TensorView &tensor, int64_t rowBegin, int64_t rowEnd, float *out);
 /// The whole tensor.
 std::vector<float> readF32(const TensorView &tensor);
