@@ -40,7 +40,9 @@ def run(command, log, **kwargs):
 
 
 def configure(directory, *options):
-    if (directory / "build.ninja").exists():
+    cache = directory / "CMakeCache.txt"
+    known = cache.read_text(errors="replace") if (directory / "build.ninja").exists() else ""
+    if known and all(option.split("=")[0][2:] in known for option in options):
         return
     command = ["cmake", "-S", ROOT, "-B", directory, "-G", "Ninja", "-DCMAKE_C_COMPILER=clang-22",
                "-DCMAKE_CXX_COMPILER=clang++-22", "-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld", *options]
@@ -132,8 +134,9 @@ def models():
 
 def sanitized(name):
     directory = ROOT / f"build-{name}"
+    build(BUILD, "test-artefacts")  # such a build has no compiler
     configure(directory, f"-DLOOPC_SANITIZE={SANITIZERS[name]}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1")
+              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1", f"-DLOOPC_TEST_ARTEFACTS={BUILD}/test-artefacts")
     build(directory, "unittests")
     return run_gtests(directory, name)
 

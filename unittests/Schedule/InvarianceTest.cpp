@@ -1,0 +1,141 @@
+// Compiled code gives the same bits for every batch, cut of the prompt, number of workers and mixture of depths.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Compiled.h"
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <map>
+#include <tuple>
+
+using namespace loopc::rt;
+using namespace loopc::rt::test;
+
+namespace {
+
+/// Requests that share the calls of one engine until each has made its tokens.
+std::vector<Trace> decodeTogether(const Model &model, Executor &executor, const std::vector<Request> &requests,
+                                  EngineOptions options, uint32_t chunk) {
+  Engine engine(executor, options);
+  struct Running {
+    SequenceId id;
+    Sampler sampler;
+    Trace trace;
+    bool done = false;
+  };
+  std::vector<Running> running;
+  FeedOptions all{.chunk = chunk, .logits = LogitsFor::All};
+  for (const Request &r : requests) {
+    running.push_back({engine.open(r.options), Sampler(r.sampling), {}});
+    engine.enqueue(running.back().id, r.prompt, all);
+  }
+  bool moved = true;
+  while (moved) {
+    moved = engine.step();
+    for (size_t i = 0; i < running.size(); ++i) {
+      Running &one = running[i];
+      std::optional<FeedResult> r = engine.take(one.id);
+      if (!r)
+        continue;
+      one.trace.add(*r);
+      std::span<const int32_t> tokens = engine.tokens(one.id);
+      one.trace.tokens.assign(tokens.begin(), tokens.end());
+      if (tokens.size() == requests[i].prompt.size() + requests[i].count)
+        continue;
+      int32_t token = one.sampler.sample(r->row(r->rows - 1), tokens, tokens.size());
+      engine.enqueue(one.id, {&token, 1}, all);
+      moved = true;
+    }
+    engine.checkInvariants();
+  }
+  std::vector<Trace> traces;
+  for (Running &one : running)
+    traces.push_back(std::move(one.trace));
+  return traces;
+}
+
+class Invariance : public testing::TestWithParam<std::string> {
+protected:
+  const Model &model = load(GetParam());
+  bool chunked = model.info().policy.order == "chunk"; // the cut is then an input of the function
+};
+
+TEST_P(Invariance, BatchWorkersMixedDepthsAndExits) {
+  for (uint32_t workers = 1; workers <= 4; ++workers) {
+    std::unique_ptr<CpuExecutor> executor = model.executor(workers);
+    for (uint32_t batch : {1u, 3u, 8u, 17u}) {
+      std::vector<Request> requests;
+      for (uint32_t i = 0; i < batch; ++i)
+        requests.push_back(requestOf(model, i, 1 + (i * 5 + 3) % 9, 4));
+      // Fewer lanes than sequences, as many, and room for whole prompts.
+      uint32_t capacity = chunked ? 64 : workers == 1 ? 64 : workers == 2 ? batch : 5 + workers;
+      std::vector<Trace> found = decodeTogether(model, *executor, requests,
+                                                {.capacity = capacity, .kvBytes = 1 << 24, .poison = Poison::On}, 0);
+      for (uint32_t i = 0; i < batch; ++i) {
+        static std::map<std::pair<std::string, uint32_t>, Trace> alone;
+        auto [known, fresh] = alone.try_emplace({model.name, i});
+        if (fresh)
+          known->second = decodeAlone(model, requests[i]);
+        EXPECT_EQ(difference(known->second, found[i], model.info().vocab), "")
+            << "request " << i << " of " << batch << " (" << describe(requests[i]) << "), workers " << workers;
+      }
+    }
+  }
+}
+
+TEST_P(Invariance, EveryCutOfAPrompt) {
+  if (chunked)
+    GTEST_SKIP() << "the cut is an input of the function";
+  constexpr uint32_t length = 6;
+  std::unique_ptr<CpuExecutor> executor = model.executor(1);
+  for (uint64_t i : {1, 2, 4, 5}) {
+    Request request = requestOf(model, i, length, 0);
+    Trace alone = decodeAlone(model, request);
+    for (uint32_t cuts = 0; cuts < 1u << (length - 1); ++cuts) {
+      Engine engine(*executor, {.capacity = length, .kvBytes = 1 << 24, .poison = Poison::On});
+      SequenceId id = engine.open(request.options);
+      Trace found;
+      for (uint32_t begin = 0, p = 0; p < length; ++p)
+        if (p + 1 == length || (cuts >> p & 1)) {
+          found.add(
+              engine.feed(id, std::span(request.prompt).subspan(begin, p + 1 - begin), {.logits = LogitsFor::All}));
+          begin = p + 1;
+        }
+      found.tokens = request.prompt;
+      EXPECT_EQ(difference(alone, found, model.info().vocab), "")
+          << describe(request) << ", cut after the bits of " << cuts;
+    }
+  }
+}
+
+TEST_P(Invariance, LongPromptsInPiecesOverSeveralPages) {
+  Request request = requestOf(model, 3, 45, 3);
+  Trace alone = decodeAlone(model, request);
+  std::unique_ptr<CpuExecutor> executor = model.executor(2);
+  for (uint32_t chunk : {0u, 1u, 7u, 16u, 17u, 33u}) {
+    if (chunked && chunk > 0)
+      continue;
+    EngineOptions options{.capacity = chunk == 1 ? 3u : 64u, .kvBytes = 1 << 24, .poison = Poison::On};
+    Trace found = decodeTogether(model, *executor, {request}, options, chunk)[0];
+    EXPECT_EQ(difference(alone, found, model.info().vocab), "") << describe(request) << ", pieces of " << chunk;
+  }
+}
+
+TEST_P(Invariance, RequestsOfTheFamilyLeaveAtSeveralDepths) {
+  // A family in which nothing varies would make the tests above empty.
+  std::map<int32_t, int> depths;
+  std::map<int32_t, int> tokens;
+  for (uint64_t i = 0; i < 17; ++i) {
+    Trace t = decodeAlone(model, requestOf(model, i, 1 + (i * 5 + 3) % 9, 4));
+    for (size_t p = 0; p < t.depth.size(); ++p)
+      ++depths[t.depth[p]], ++tokens[t.tokens[p]];
+  }
+  EXPECT_GE(depths.size(), 5u);
+  EXPECT_GE(tokens.size(), 15u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Compiled, Invariance, testing::ValuesIn(modelNames()), [](const auto &info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+} // namespace
