@@ -104,6 +104,16 @@ LogicalResult PhaseFormer::writeStates(Operation *yield, ValueRange values, Arra
   return success();
 }
 
+// The ops of a body and what it yields into the states, which are its block arguments from `first` on.
+LogicalResult PhaseFormer::formBody(Block &source, unsigned first, ArrayRef<View> states) {
+  for (auto [i, state] : llvm::enumerate(states))
+    views[source.getArgument(first + i)] = state;
+  if (failed(formBlock(source)))
+    return failure();
+  auto yield = cast<loop::YieldOp>(source.getTerminator());
+  return writeStates(yield, yield.getValues().take_front(states.size()), states);
+}
+
 LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
   if (!op.getRounds())
     return op.emitOpError("expected a scheduled recur (with rounds), but got an inline one");
@@ -115,16 +125,11 @@ LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
     Block *body = b.createBlock(&rounds.getBody(), {}, {task::ListType::get(b.getContext())}, {op.getLoc()});
     Value outer = std::exchange(currentList, body->getArgument(0));
     Block &source = op.getBody().front();
-    unsigned argument = 1; // 0: the lanes
-    for (const View &state : states)
-      views[source.getArgument(argument++)] = state;
-    for (Value with : op.getWith())
-      views[source.getArgument(argument++)] = get(with);
-    if (failed(formBlock(source)))
+    for (auto [i, with] : llvm::enumerate(op.getWith()))
+      views[source.getArgument(1 + states.size() + i)] = get(with);
+    if (failed(formBody(source, 1, states))) // argument 0: the lanes
       return failure();
     auto yield = cast<loop::YieldOp>(source.getTerminator());
-    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
-      return failure();
     SmallVector<Value> stop;
     SmallVector<View> stopViews;
     if (yield.getExit()) {
@@ -149,12 +154,7 @@ LogicalResult PhaseFormer::formStack(loop::StackOp op) {
     Block *body = b.createBlock(&layers.getBody(), {}, {b.getIndexType()}, {op.getLoc()});
     Block &source = op.getBody().front();
     scalars.map(source.getArgument(0), body->getArgument(0));
-    for (auto [i, state] : llvm::enumerate(states))
-      views[source.getArgument(i + 1)] = state;
-    if (failed(formBlock(source)))
-      return failure();
-    auto yield = cast<loop::YieldOp>(source.getTerminator());
-    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
+    if (failed(formBody(source, 1, states)))
       return failure();
     flush();
   }
@@ -172,13 +172,7 @@ LogicalResult PhaseFormer::formWhere(loop::WhereOp op) {
   {
     OpBuilder::InsertionGuard guard(b);
     b.createBlock(&branch.getBody());
-    Block &source = op.getBody().front();
-    for (auto [i, state] : llvm::enumerate(states))
-      views[source.getArgument(i)] = state;
-    if (failed(formBlock(source)))
-      return failure();
-    auto yield = cast<loop::YieldOp>(source.getTerminator());
-    if (failed(writeStates(yield, yield.getValues().take_front(states.size()), states)))
+    if (failed(formBody(op.getBody().front(), 0, states)))
       return failure();
     flush();
   }

@@ -44,6 +44,7 @@ private:
   mlir::LogicalResult formReturn(mlir::loop::ReturnOp op);
   llvm::SmallVector<View> makeStates(mlir::ValueRange initial);
   mlir::LogicalResult writeStates(mlir::Operation *yield, mlir::ValueRange values, llvm::ArrayRef<View> states);
+  mlir::LogicalResult formBody(mlir::Block &source, unsigned first, llvm::ArrayRef<View> states);
 
   // Views (FormViews.cpp) and row ops (FormRows.cpp).
   bool formView(mlir::Operation *op, mlir::LogicalResult &result);

@@ -30,6 +30,11 @@ private:
   mlir::LogicalResult stack(const Op &op);
   mlir::LogicalResult where(const Op &op);
   mlir::LogicalResult attend(const Op &op);
+  /// The operands from `first` on.
+  llvm::SmallVector<mlir::Value> operands(const Op &op, size_t first);
+  /// Generates the region of `op` as the body of `made`: block arguments are an index (counted from `begin`), if `indexed`, and the
+  /// states; the yields become the results.
+  mlir::LogicalResult fill(const Op &op, mlir::Operation *made, bool indexed, int64_t begin = 0);
   mlir::FailureOr<mlir::loop::KVAttr> policy(const frontend::ProgramLoop &loop);
 
   // Straight code: GenFeatures.cpp

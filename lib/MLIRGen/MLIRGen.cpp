@@ -237,95 +237,57 @@ LogicalResult Generator::loop(const ProgramOp &op) {
     auto grain = info.exitScope == ValueScope::Token ? loop::Grain::lane : info.exitScope == ValueScope::Sequence ? loop::Grain::sequence : loop::Grain::call;
     exit = loop::ExitAttr::get(&context, info.exitName.empty() ? "exit" : info.exitName, grain, 1, 1);
   }
-  SmallVector<Value> states;
-  SmallVector<Type> types;
-  for (size_t i = 0; i < op.operands.size(); ++i) {
-    states.push_back(value(op, i));
-    types.push_back(states.back().getType());
-  }
+  SmallVector<Value> states = operands(op, 0);
   std::string name = !info.label.empty() ? info.label : info.index;
-  auto recur = loop::RecurOp::create(b, at(op.loc), Type(), types, Type(), b.getStringAttr(name), FlatSymbolRefAttr::get(&context, count), states,
+  auto recur = loop::RecurOp::create(b, at(op.loc), Type(), ValueRange(states).getTypes(), Type(), b.getStringAttr(name), FlatSymbolRefAttr::get(&context, count), states,
                                      ValueRange(), Value(), Value(), Value(), kv, exit, loop::RecurPlanAttr());
   if (info.states.size() == states.size()) {
     SmallVector<StringRef> names(info.states.begin(), info.states.end());
     recur->setAttr("state_names", b.getStrArrayAttr(names));
   }
+  return fill(op, recur, true);
+}
+
+LogicalResult Generator::stack(const ProgramOp &op) {
+  const ProgramStack &info = program.stacks[op.ref];
+  SmallVector<Value> states = operands(op, 0);
+  std::string name = !info.label.empty() ? info.label : info.index;
+  auto stack = loop::StackOp::create(b, at(op.loc), ValueRange(states).getTypes(), Type(), b.getStringAttr(name), b.getI64IntegerAttr(info.end - info.begin), states, Value());
+  return fill(op, stack, true, info.begin);
+}
+
+LogicalResult Generator::where(const ProgramOp &op) {
+  SmallVector<Value> states = operands(op, 1);
+  return fill(op, loop::WhereOp::create(b, at(op.loc), ValueRange(states).getTypes(), Type(), value(op, 0), states, Value()), false);
+}
+
+SmallVector<Value> Generator::operands(const ProgramOp &op, size_t first) {
+  SmallVector<Value> result;
+  for (size_t i = first; i < op.operands.size(); ++i)
+    result.push_back(value(op, i));
+  return result;
+}
+
+LogicalResult Generator::fill(const ProgramOp &op, Operation *made, bool indexed, int64_t begin) {
+  const ProgramRegion &body = op.regions[0];
   OpBuilder::InsertionGuard guard(b);
-  Block &block = recur.getBody().emplaceBlock();
-  block.addArgument(b.getIndexType(), at(op.loc));
-  for (Type state : types)
+  Block &block = made->getRegion(0).emplaceBlock();
+  if (indexed)
+    block.addArgument(b.getIndexType(), at(op.loc));
+  for (Type state : made->getResultTypes())
     block.addArgument(state, at(op.loc));
   for (auto [id, argument] : llvm::zip(body.arguments, block.getArguments()))
     values[id] = argument;
   b.setInsertionPointToStart(&block);
+  if (begin)
+    values[body.arguments[0]] = arith::AddIOp::create(b, at(op.loc), block.getArgument(0), arith::ConstantIndexOp::create(b, at(op.loc), begin));
   if (failed(region(body)))
     return failure();
   SmallVector<Value> yields;
   for (ValueId id : body.yields)
     yields.push_back(values.lookup(id));
   loop::YieldOp::create(b, at(op.loc), yields, body.exit == kNone ? Value() : values.lookup(body.exit));
-  for (auto [id, result] : llvm::zip(op.results, recur.getResults()))
-    values[id] = result;
-  return success();
-}
-
-LogicalResult Generator::stack(const ProgramOp &op) {
-  const ProgramStack &info = program.stacks[op.ref];
-  SmallVector<Value> states;
-  SmallVector<Type> types;
-  for (size_t i = 0; i < op.operands.size(); ++i) {
-    states.push_back(value(op, i));
-    types.push_back(states.back().getType());
-  }
-  std::string name = !info.label.empty() ? info.label : info.index;
-  auto stack = loop::StackOp::create(b, at(op.loc), types, Type(), b.getStringAttr(name), b.getI64IntegerAttr(info.end - info.begin), states, Value());
-  OpBuilder::InsertionGuard guard(b);
-  const ProgramRegion &body = op.regions[0];
-  Block &block = stack.getBody().emplaceBlock();
-  block.addArgument(b.getIndexType(), at(op.loc));
-  for (Type state : types)
-    block.addArgument(state, at(op.loc));
-  for (auto [id, argument] : llvm::zip(body.arguments, block.getArguments()))
-    values[id] = argument;
-  b.setInsertionPointToStart(&block);
-  if (info.begin) {
-    Value begin = arith::ConstantIndexOp::create(b, at(op.loc), info.begin);
-    values[body.arguments[0]] = arith::AddIOp::create(b, at(op.loc), block.getArgument(0), begin);
-  }
-  if (failed(region(body)))
-    return failure();
-  SmallVector<Value> yields;
-  for (ValueId id : body.yields)
-    yields.push_back(values.lookup(id));
-  loop::YieldOp::create(b, at(op.loc), yields, Value());
-  for (auto [id, result] : llvm::zip(op.results, stack.getResults()))
-    values[id] = result;
-  return success();
-}
-
-LogicalResult Generator::where(const ProgramOp &op) {
-  SmallVector<Value> states;
-  SmallVector<Type> types;
-  for (size_t i = 1; i < op.operands.size(); ++i) {
-    states.push_back(value(op, i));
-    types.push_back(states.back().getType());
-  }
-  auto where = loop::WhereOp::create(b, at(op.loc), types, Type(), value(op, 0), states, Value());
-  OpBuilder::InsertionGuard guard(b);
-  const ProgramRegion &body = op.regions[0];
-  Block &block = where.getBody().emplaceBlock();
-  for (Type state : types)
-    block.addArgument(state, at(op.loc));
-  for (auto [id, argument] : llvm::zip(body.arguments, block.getArguments()))
-    values[id] = argument;
-  b.setInsertionPointToStart(&block);
-  if (failed(region(body)))
-    return failure();
-  SmallVector<Value> yields;
-  for (ValueId id : body.yields)
-    yields.push_back(values.lookup(id));
-  loop::YieldOp::create(b, at(op.loc), yields, Value());
-  for (auto [id, result] : llvm::zip(op.results, where.getResults()))
+  for (auto [id, result] : llvm::zip(op.results, made->getResults()))
     values[id] = result;
   return success();
 }

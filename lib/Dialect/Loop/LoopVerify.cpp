@@ -207,46 +207,37 @@ LogicalResult AttendOp::verify() {
   return success();
 }
 
+/// The body of a stack or where: states and cache are its last block arguments, its yields and the op's results.
+template <typename Op>
+static LogicalResult verifyStates(Op op, unsigned first) {
+  Block &body = op.getBody().front();
+  SmallVector<Type> states(op.getStates().getTypes()), results(op.getResults().getTypes());
+  if (op.getCache())
+    states.push_back(op.getCache().getType());
+  if (op.getOutCache())
+    results.push_back(op.getOutCache().getType());
+  auto yield = dyn_cast<YieldOp>(body.getTerminator());
+  if (!yield)
+    return op.emitOpError("expected a body that ends in loop.yield");
+  if (yield.getExit())
+    return op.emitOpError("expected no exit test outside a recur");
+  if (failed(sameTypes(op, "block arguments", states, TypeRange(body.getArgumentTypes()).drop_front(first))) ||
+      failed(sameTypes(op, "yielded values", states, yield.getValues().getTypes())))
+    return failure();
+  return sameTypes(op, "results", states, results);
+}
+
 LogicalResult StackOp::verifyRegions() {
   Block &body = getBody().front();
   if (body.getNumArguments() == 0 || !body.getArgument(0).getType().isIndex())
     return emitOpError("expected the layer index as first block argument");
-  SmallVector<Type> states(getStates().getTypes());
-  if (getCache())
-    states.push_back(getCache().getType());
-  SmallVector<Type> results(getResults().getTypes());
-  if (getOutCache())
-    results.push_back(getOutCache().getType());
-  auto yield = dyn_cast<YieldOp>(body.getTerminator());
-  if (!yield)
-    return emitOpError("expected a body that ends in loop.yield");
-  if (yield.getExit())
-    return emitOpError("expected no exit test in a stack");
-  if (failed(sameTypes(*this, "block arguments", states, TypeRange(body.getArgumentTypes()).drop_front())) ||
-      failed(sameTypes(*this, "yielded values", states, yield.getValues().getTypes())) ||
-      failed(sameTypes(*this, "results", states, results)))
-    return failure();
-  return success();
+  return verifyStates(*this, 1);
 }
 
 LogicalResult WhereOp::verifyRegions() {
-  Block &body = getBody().front();
-  SmallVector<Type> states(getStates().getTypes());
-  if (getCache())
-    states.push_back(getCache().getType());
-  SmallVector<Type> results(getResults().getTypes());
-  if (getOutCache())
-    results.push_back(getOutCache().getType());
-  auto yield = dyn_cast<YieldOp>(body.getTerminator());
-  if (!yield)
-    return emitOpError("expected a body that ends in loop.yield");
   if (!getCondition().getType().isInteger(1) && !isa<RankedTensorType>(getCondition().getType()))
     return emitOpError("expected a condition of type i1 or tensor<i1>, but got ") << getCondition().getType();
-  if (failed(sameTypes(*this, "block arguments", states, body.getArgumentTypes())) ||
-      failed(sameTypes(*this, "yielded values", states, yield.getValues().getTypes())) ||
-      failed(sameTypes(*this, "results", states, results)))
-    return failure();
-  return success();
+  return verifyStates(*this, 0);
 }
 
 LogicalResult RecurOp::verifyRegions() {
