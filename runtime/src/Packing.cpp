@@ -94,6 +94,9 @@ template <typename T> T convert(float v) {
     return v;
 }
 
+/// Consecutive k that lie side by side for one column, the first in the upper half of the word.
+template <typename T> constexpr int64_t panelBlock = sizeof(T) == 2 ? 2 : 1;
+
 template <typename T> void store(const Table &table, int64_t first, int64_t last, const float *values) {
   const ParamInfo &p = *table.param;
   T *out = static_cast<T *>(table.out);
@@ -102,13 +105,14 @@ template <typename T> void store(const Table &table, int64_t first, int64_t last
       out[first * p.cols + i] = convert<T>(values[i]);
     return;
   }
+  constexpr int64_t block = panelBlock<T>;
   for (int64_t r0 = first; r0 < last; r0 += LOOPC_PANEL) {
-    T *panel = out + r0 * p.cols; // r0 is a multiple of 32
+    T *panel = out + r0 * int64_t(roundUp(uint64_t(p.cols), block)); // r0 is a multiple of 32
     int64_t n = std::min<int64_t>(LOOPC_PANEL, last - r0);
     const float *source = values + (r0 - first) * p.cols;
     for (int64_t k = 0; k < p.cols; ++k)
       for (int64_t j = 0; j < n; ++j)
-        panel[k * int64_t(LOOPC_PANEL) + j] = convert<T>(source[j * p.cols + k]);
+        panel[(k / block * int64_t(LOOPC_PANEL) + j) * block + (block - 1 - k % block)] = convert<T>(source[j * p.cols + k]);
   }
 }
 
@@ -195,8 +199,10 @@ Law defaultLaw(const ParamInfo &p, const std::string &name) {
 } // namespace
 
 uint64_t packedBytes(const ParamInfo &p) {
-  uint64_t rows = p.kind == PackKind::Panel ? roundUp(uint64_t(p.rows), LOOPC_PANEL) : uint64_t(p.rows);
-  return rows * uint64_t(p.cols) * uint64_t(blockBytes(p.dtype));
+  bool panel = p.kind == PackKind::Panel;
+  uint64_t rows = panel ? roundUp(uint64_t(p.rows), LOOPC_PANEL) : uint64_t(p.rows);
+  uint64_t cols = panel && p.dtype == DType::BF16 ? roundUp(uint64_t(p.cols), panelBlock<uint16_t>) : uint64_t(p.cols);
+  return rows * cols * uint64_t(blockBytes(p.dtype));
 }
 
 std::string sourceName(const ParamSourceInfo &source, uint64_t table) {

@@ -143,10 +143,11 @@ void Machine::set(const std::string &name, const std::vector<float> &values) {
   for (uint64_t table = 0; table < p.count; ++table) {
     const float *from = values.data() + table * p.rows * p.cols;
     uint64_t rows = p.panel ? (p.rows + 31) / 32 * 32 : p.rows;
-    std::vector<float> flat(rows * p.cols, 0.0f);
+    uint64_t pair = p.panel && p.bf16 ? 2 : 1, blocks = (p.cols + pair - 1) / pair;
+    std::vector<float> flat(rows * blocks * pair, 0.0f);
     for (uint64_t r = 0; r < p.rows; ++r)
       for (uint64_t c = 0; c < p.cols; ++c)
-        flat[p.panel ? (r / 32 * p.cols + c) * 32 + r % 32 : r * p.cols + c] = from[r * p.cols + c];
+        flat[p.panel ? ((r / 32 * blocks + c / pair) * 32 + r % 32) * pair + (pair - 1 - c % pair) : r * p.cols + c] = from[r * p.cols + c];
     packed.emplace_back();
     uint8_t *to = aligned(packed.back(), flat.size() * 4);
     if (p.bf16)

@@ -10,6 +10,8 @@
 
 namespace loopc::codegen {
 
+class WeightFormat;
+
 /// Private memory of a worker: fixed bytes, then the lists of rows (4 bytes per row of capacity each).
 struct ScratchPlan {
   int64_t bytes = 0;
@@ -75,9 +77,9 @@ void emitAttend(PhaseContext &ctx, mlir::task::AttendOp op, ScratchPlan &scratch
 /// The scalar ops of a map or epilogue on vectors of n elements; gives the yielded values.
 llvm::SmallVector<mlir::Value> emitElements(PhaseContext &ctx, mlir::Block &block, llvm::ArrayRef<mlir::Value> arguments, int64_t n);
 
-/// The function `sum of rows times panels` for elements of the given type, made once per module:
-/// (x, x row bytes, rows, panels, panel count, k, out, out row bytes). Order chain for every number of rows.
-mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, mlir::Type element);
+/// The function `sum of rows times panels` for weights of a format, made once per module:
+/// (x, x row bytes, rows, panels, panel count, blocks of k, out, out row bytes). Order chain for every number of rows.
+mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, const WeightFormat &format);
 
 } // namespace loopc::codegen
 #endif

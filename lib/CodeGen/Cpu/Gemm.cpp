@@ -1,10 +1,11 @@
 // Linears: rows times packed panels in the order "chain", then the epilogue.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A panel is [k][32]. Each output is one fused multiply-add chain over ascending k from +0, whatever the number of rows
+// Each output is one fused multiply-add chain over ascending k from +0, whatever the number of rows
 // and however many columns are worked on at once, so a row's bits do not depend on the rows beside it. Accumulators of
 // m rows and c column registers stay in registers: m * c <= 12 of 16, or <= 24 of 32 (AVX-512).
 #include "Context.h"
+#include "Weights.h"
 
 using namespace mlir;
 using namespace loopc::codegen;
@@ -12,83 +13,96 @@ using namespace loopc::codegen;
 namespace {
 struct KernelEmitter {
   Emit &e;
-  Type element;
-  Value x, ldx, k, w, out, ldo; // w: of the first panel, out: of the first column
-
-  int64_t width() const { return element.isBF16() ? 2 : 4; }
-
-  // One register of weights at a byte address.
-  Value weights(Value address) { return e.loadF32(element, e.lanes(), address); }
+  const WeightFormat &format;
+  Value x, ldx, blocks, w, out, ldo; // blocks: of a panel along k; w: of the first panel, out: of the first column
 
   // m rows, column registers [first, first + columns) of `panels` adjacent panels.
   void block(int64_t m, int64_t panels, int64_t first, int64_t columns, Value xRows, Value wPanel, Value outTile, bool prefetch) {
-    int64_t lanes = e.lanes(), all = panels * columns;
-    Value panelBytes = e.mul(k, 32 * width());
+    int64_t lanes = e.lanes(), all = panels * columns, unit = format.unit();
+    Value panelBytes = e.mul(blocks, format.blockBytes());
     SmallVector<Value> rows, streams;
     for (int64_t i = 0; i < m; ++i)
       rows.push_back(i ? e.at(xRows, e.mul(ldx, i)) : xRows);
     for (int64_t p = 0; p < panels; ++p)
       streams.push_back(p ? e.at(wPanel, e.mul(panelBytes, p)) : wPanel);
     SmallVector<Value> sums(m * all, e.splatF32(0.0, lanes));
+    auto columnOf = [&](int64_t n) { return (first + n % columns) * lanes; };
 
-    // Loads stand where the fewest registers are alive: what there is less of, rows or column registers, is loaded first.
-    auto step = [&](Value at, ArrayRef<Value> before) {
+    // Unit number `number` of a block that begins at activation number `at`. Loads stand where the fewest registers are
+    // alive: what there is less of, rows or column registers, is loaded first.
+    using Lines = ArrayRef<Value>;
+    auto step = [&](Lines lines, ArrayRef<SmallVector<Value>> opened, Value at, Value number, ArrayRef<Value> before) {
       SmallVector<Value> after(before);
-      Value xBytes = e.mul(at, 4), wBytes = e.mul(at, 32 * width());
-      auto factor = [&](int64_t i) { return e.splat(e.load(e.f32(), e.at(rows[i], xBytes)), lanes); };
-      auto add = [&](int64_t i, int64_t column, Value a, Value b) {
-        Value &sum = after[i * all + column];
+      Value xBytes = e.mul(e.add(at, e.mul(number, unit)), 4);
+      auto factor = [&](int64_t i, int64_t u) { return e.splat(e.load(e.f32(), e.at(e.at(rows[i], xBytes), 4 * u)), lanes); };
+      auto column = [&](int64_t n) { return format.decode(e, lines[n / columns], number, columnOf(n), opened[n]); };
+      auto add = [&](int64_t i, int64_t n, Value a, Value b) {
+        Value &sum = after[i * all + n];
         sum = e.fma(a, b, sum);
       };
-      SmallVector<Value> lines;
-      for (int64_t p = 0; p < panels; ++p) {
-        lines.push_back(e.at(streams[p], wBytes));
-        if (prefetch)
-          for (int64_t ahead = 0; ahead < 32 * width(); ahead += 64)
-            LLVM::Prefetch::create(e.b, e.loc, e.at(lines[p], 2048 + ahead), 0, 3, 1);
-      }
-      auto column = [&](int64_t n) { return weights(e.at(lines[n / columns], (first + n % columns) * lanes * width())); };
-      SmallVector<Value> held;
       if (m <= all) {
+        SmallVector<Value> held;
         for (int64_t i = 0; i < m; ++i)
-          held.push_back(factor(i));
+          for (int64_t u = 0; u < unit; ++u)
+            held.push_back(factor(i, u));
         for (int64_t n = 0; n < all; ++n) {
-          Value b = column(n);
-          for (int64_t i = 0; i < m; ++i)
-            add(i, n, held[i], b);
+          SmallVector<Value> b = column(n);
+          for (int64_t u = 0; u < unit; ++u)
+            for (int64_t i = 0; i < m; ++i)
+              add(i, n, held[i * unit + u], b[u]);
         }
       } else {
+        SmallVector<SmallVector<Value>> held;
         for (int64_t n = 0; n < all; ++n)
           held.push_back(column(n));
-        for (int64_t i = 0; i < m; ++i) {
-          Value a = factor(i);
-          for (int64_t n = 0; n < all; ++n)
-            add(i, n, a, held[n]);
-        }
+        for (int64_t u = 0; u < unit; ++u)
+          for (int64_t i = 0; i < m; ++i) {
+            Value a = factor(i, u);
+            for (int64_t n = 0; n < all; ++n)
+              add(i, n, a, held[n][u]);
+          }
       }
       return after;
     };
-    int64_t unroll = m == 1 ? 4 : 1; // with more rows there are enough independent chains, and no registers to spare
-    Value whole = e.mul(e.div(k, unroll), unroll);
+    auto wholeBlock = [&](Value block, ArrayRef<Value> before) -> SmallVector<Value> {
+      Value at = e.mul(block, format.block()), bytes = e.mul(block, format.blockBytes());
+      SmallVector<Value> lines;
+      for (int64_t p = 0; p < panels; ++p) {
+        lines.push_back(e.at(streams[p], bytes));
+        if (prefetch)
+          for (int64_t ahead = 0; ahead < format.blockBytes(); ahead += 64)
+            LLVM::Prefetch::create(e.b, e.loc, e.at(lines[p], 2048 + ahead), 0, 3, 1);
+      }
+      SmallVector<SmallVector<Value>> opened;
+      for (int64_t n = 0; n < all; ++n)
+        opened.push_back(format.open(e, lines[n / columns], columnOf(n)));
+      if (unit == format.block())
+        return step(lines, opened, at, e.c(0), before);
+      return e.loop(e.c(0), e.c(format.block() / unit), e.c(1), before,
+                    [&](Value number, ValueRange carried) { return step(lines, opened, at, number, SmallVector<Value>(carried)); });
+    };
+    // With more rows there are enough independent chains, and no registers to spare.
+    int64_t unroll = m == 1 ? std::max<int64_t>(1, 4 / format.block()) : 1;
+    Value whole = e.mul(e.div(blocks, unroll), unroll);
     sums = e.loop(e.c(0), whole, e.c(unroll), sums, [&](Value at, ValueRange carried) {
       SmallVector<Value> values(carried);
       for (int64_t u = 0; u < unroll; ++u)
-        values = step(e.add(at, u), values);
+        values = wholeBlock(e.add(at, u), values);
       return values;
     });
-    sums = e.loop(whole, k, e.c(1), sums, [&](Value at, ValueRange carried) { return step(at, SmallVector<Value>(carried)); });
+    if (unroll > 1)
+      sums = e.loop(whole, blocks, e.c(1), sums, [&](Value at, ValueRange carried) { return wholeBlock(at, SmallVector<Value>(carried)); });
     for (int64_t i = 0; i < m; ++i) {
       Value tile = i ? e.at(outTile, e.mul(ldo, i)) : outTile;
-      for (int64_t p = 0; p < panels; ++p)
-        for (int64_t c = 0; c < columns; ++c)
-          e.store(sums[i * all + p * columns + c], e.at(tile, (p * 32 + (first + c) * lanes) * 4));
+      for (int64_t n = 0; n < all; ++n)
+        e.store(sums[i * all + n], e.at(tile, (n / columns * 32 + columnOf(n)) * 4));
     }
   }
 };
 } // namespace
 
-LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, Type element) {
-  std::string name = element.isBF16() ? "gemm_bf16" : "gemm_f32";
+LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFormat &format) {
+  std::string name = "gemm_" + format.name().str();
   if (auto known = ctx.module.lookupSymbol<LLVM::LLVMFuncOp>(name))
     return known;
   Emit e = ctx.e;
@@ -100,12 +114,12 @@ LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, Type element) 
   Block *entry = func.addEntryBlock(e.b);
   e.b.setInsertionPointToStart(entry);
   auto arg = [&](int n) -> Value { return entry->getArgument(n); };
-  Value x = arg(0), ldx = arg(1), rows = arg(2), w = arg(3), panels = arg(4), k = arg(5), out = arg(6), ldo = arg(7);
-  KernelEmitter kernel{e, element, x, ldx, k, w, out, ldo};
+  Value x = arg(0), ldx = arg(1), rows = arg(2), w = arg(3), panels = arg(4), blocks = arg(5), out = arg(6), ldo = arg(7);
+  KernelEmitter kernel{e, format, x, ldx, blocks, w, out, ldo};
   int64_t columns = 32 / e.lanes(); // registers of a panel
   int64_t budget = e.vectorBits >= 512 ? 24 : 12;
   int64_t most = std::max<int64_t>(1, std::min<int64_t>(12, budget / std::min<int64_t>(columns, 2)));
-  Value panelBytes = e.mul(k, 32 * kernel.width());
+  Value panelBytes = e.mul(blocks, format.blockBytes());
   auto panelAt = [&](Value n) { return e.at(w, e.mul(n, panelBytes)); };
   auto tileAt = [&](Value n) { return e.at(out, e.mul(n, 128)); };
 
@@ -148,16 +162,16 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   Emit &e = ctx.e;
   int64_t n = op.getShape()[0], k = op.getK(), groups = op.getGroups();
   auto panelType = cast<task::MemType>(op.getIns()[1].getType());
-  Type element = panelType.getElement();
-  LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, element);
+  const WeightFormat &format = weightFormat(panelType.getElement());
+  LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format);
   for (Value memory : op.getIns())
     ctx.root(memory);
   for (Value memory : op.getOuts())
     ctx.root(memory);
   auto viewOf = [&](unsigned i) { return cast<task::ViewAttr>(op.getViews()[i]); };
 
-  int64_t panels = (n + 31) / 32, panelBytes = k * 32 * task::getByteWidth(element);
-  int64_t ldx = (k * 4 + 63) / 64 * 64 + 64, ldt = gemmPanels * 128; // one line more: rows do not share cache sets
+  int64_t panels = (n + 31) / 32, panelBytes = format.panelBytes(k), filled = format.blocks(k) * format.block();
+  int64_t ldx = (filled * 4 + 63) / 64 * 64 + 64, ldt = gemmPanels * 128; // one line more: rows do not share cache sets
   int64_t tileBytes = gemmRows * ldt;
   Value xs = e.at(ctx.scratch, scratch.reserve(gemmRows * ldx));
   Value tiles = e.at(ctx.scratch, scratch.reserve(groups * tileBytes));
@@ -218,13 +232,14 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
         e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
           e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
         });
+        e.pieces(filled - k, e.lanes(), [&](Value j, int64_t width) { e.store(e.splatF32(0.0, width), e.at(to, e.mul(e.add(j, k), 4))); });
       });
       e.loop(begin, end, e.c(gemmPanels), [&](Value panel) {
         Value count = e.min(e.c(gemmPanels), e.sub(end, panel));
         for (int64_t g = 0; g < groups; ++g) {
           Value w = e.at(e.at(weights, g * panels * panelBytes), e.mul(panel, panelBytes));
           LLVM::CallOp::create(e.b, e.loc, kernel,
-                               ValueRange{xs, e.c(ldx), rows, w, count, e.c(k), e.at(tiles, g * tileBytes), e.c(ldt)});
+                               ValueRange{xs, e.c(ldx), rows, w, count, e.c(format.blocks(k)), e.at(tiles, g * tileBytes), e.c(ldt)});
         }
         e.loop(e.c(0), rows, e.c(1), [&](Value i) {
           Value row = ctx.listed(e.add(first, i));

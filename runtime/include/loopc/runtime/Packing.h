@@ -20,7 +20,8 @@ struct PackOptions {
 
 /// Packed tables of all parameters (abi.h: loopc_params). Layouts, per ParamInfo::kind:
 ///   Rows   [rows][cols]
-///   Panel  [ceil(rows / 32)][cols][32]: 32 output rows side by side, the last panel filled up with zeros
+///   Panel  [ceil(rows / 32)][cols][32]: 32 output rows side by side, the last panel filled up with zeros;
+///          bf16: [ceil(rows / 32)][ceil(cols / 2)][32][2], column 2i + 1 before column 2i
 /// in f32 or bf16 (round to nearest even), each table aligned to 64 bytes.
 class PackedParams {
 public:

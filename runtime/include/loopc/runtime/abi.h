@@ -14,7 +14,7 @@ extern "C" {
 
 #define LOOPC_ABI_VERSION 1u    /* structs of this file */
 #define LOOPC_SCHEMA_VERSION 1u /* keys of the metadata JSON */
-#define LOOPC_PACK_VERSION 1u   /* layout of packed weights */
+#define LOOPC_PACK_VERSION 2u   /* layout of packed weights */
 #define LOOPC_PAGE_ROWS 16u     /* K/V rows (positions of one plane) of a page */
 #define LOOPC_PANEL 32u         /* output columns of a packed weight panel */
 #define LOOPC_MAX_POOLS 4u
