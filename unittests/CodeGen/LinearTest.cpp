@@ -78,40 +78,54 @@ TEST(Linear, exactInKernelsOfOtherWidths) {
   exact(70, 45, "f32", 128);
 }
 
-// The chain order, computed here one fused multiply-add at a time, for random data and every row count.
-TEST(Linear, bitsDoNotDependOnTheRowCount) {
-  const int k = 101, n = 96;
-  auto compiled = compile(model(k, n, "f32"));
+// The chain order, computed here one fused multiply-add at a time, for random data and every row count: a tile of rows,
+// several tiles, more than are gathered at once; more than one block of k.
+static void chain(const std::string &type, int k, unsigned vectorBits = 0) {
+  const int n = 160;
+  auto compiled = compile(model(k, n, type), true, vectorBits);
   ASSERT_EQ(compiled->error, "");
-  Machine machine(*compiled, 64, 2);
+  Machine machine(*compiled, 448, 2, 448);
+  auto rounded = [&](float v) {
+    if (type == "f32")
+      return v;
+    uint32_t bits;
+    std::memcpy(&bits, &v, 4);
+    bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+    std::memcpy(&v, &bits, 4);
+    return v;
+  };
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   std::vector<float> w(n * k), b(n, 0.0f);
   for (float &v : w)
-    v = normal(random) * std::exp2f(float(int(random() % 9)) - 4);
+    v = rounded(normal(random) * std::exp2f(float(int(random() % 9)) - 4));
   machine.set("w", w);
   machine.set("b", b);
-  for (int m = 1; m <= 18; ++m) {
+  const int most = 400;
+  std::vector<std::vector<float>> x(most, std::vector<float>(k)), want(most, std::vector<float>(n));
+  for (int r = 0; r < most; ++r) {
+    for (float &v : x[r])
+      v = normal(random);
+    machine.setField("x", r, x[r]);
+    for (int j = 0; j < n; ++j)
+      for (int i = 0; i < k; ++i)
+        want[r][j] = std::fmaf(rounded(x[r][i]), w[j * k + i], want[r][j]);
+  }
+  for (int m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 25, 48, 191, 193, 400}) {
     std::vector<Lane> lanes(m);
-    std::vector<std::vector<float>> x(m, std::vector<float>(k));
-    for (int r = 0; r < m; ++r) {
-      std::mt19937 own(r + 5);
-      for (float &v : x[r])
-        v = normal(own);
-      normal.reset();
+    for (int r = 0; r < m; ++r)
       lanes[r].slot = r;
-      machine.setField("x", r, x[r]);
-    }
     ASSERT_EQ(machine.run("head", lanes), 0);
     for (int r = 0; r < m; ++r)
-      for (int j = 0; j < n; ++j) {
-        float want = 0.0f;
-        for (int i = 0; i < k; ++i)
-          want = std::fmaf(x[r][i], w[j * k + i], want);
-        float got = machine.logits[r * n + j];
-        ASSERT_EQ(std::memcmp(&got, &want, 4), 0) << "m " << m << " row " << r << " column " << j << ": " << got << " " << want;
-      }
+      ASSERT_EQ(std::memcmp(&machine.logits[r * n], want[r].data(), n * 4), 0) << "m " << m << " row " << r;
   }
+}
+TEST(Linear, bitsDoNotDependOnTheRowCount) { chain("f32", 301); }
+TEST(Linear, bitsDoNotDependOnTheRowCountBF16) { chain("bf16", 301); }
+TEST(Linear, bitsDoNotDependOnTheRowCountInOtherWidths) {
+  for (unsigned bits : {128u, 512u})
+    for (const char *type : {"f32", "bf16"})
+      chain(type, 133, bits);
 }
 
 // Not run by default (--gtest_also_run_disabled_tests): processor time of one worker for few and many rows.

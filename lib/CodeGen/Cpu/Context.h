@@ -22,8 +22,9 @@ struct ScratchPlan {
   }
 };
 
-/// Rows of a linear that are worked on at once; they are gathered into scratch.
-inline constexpr int64_t gemmRows = 48;
+/// Rows of a linear that are worked on at once; they are gathered into scratch. So many that a weight from memory is used
+/// often enough, so few that a block of k of them stays in an L2 cache.
+inline constexpr int64_t gemmRows = 192;
 /// Panels of a linear that are computed before their epilogue.
 inline constexpr int64_t gemmPanels = 4;
 
@@ -78,8 +79,10 @@ void emitAttend(PhaseContext &ctx, mlir::task::AttendOp op, ScratchPlan &scratch
 llvm::SmallVector<mlir::Value> emitElements(PhaseContext &ctx, mlir::Block &block, llvm::ArrayRef<mlir::Value> arguments, int64_t n);
 
 /// The function `sum of rows times panels` for weights of a format, made once per module:
-/// (x, x row bytes, rows, panels, panel count, blocks of k, out, out row bytes). Order chain for every number of rows.
+/// (x, x row bytes, rows, panels, panel count, blocks of k, out, out row bytes, widenedBytes() of private memory).
+/// Order chain for every number of rows.
 mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, const WeightFormat &format);
+int64_t widenedBytes(const WeightFormat &format);
 
 } // namespace loopc::codegen
 #endif

@@ -82,18 +82,26 @@ Value Emit::splatF32(double value, int64_t n) {
   return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(vecF32(n), static_cast<float>(value)));
 }
 
+static std::pair<Value, Value> halves(Emit &e, Value vector) {
+  int64_t n = cast<VectorType>(vector.getType()).getNumElements() / 2;
+  SmallVector<int64_t> low, high;
+  for (int64_t i = 0; i < n; ++i) {
+    low.push_back(i);
+    high.push_back(n + i);
+  }
+  return {e.shuffle(vector, vector, low), e.shuffle(vector, vector, high)};
+}
+
 Value Emit::tree(Value vector, llvm::function_ref<Value(Value, Value)> combine) {
-  int64_t n = cast<VectorType>(vector.getType()).getNumElements();
-  while (n > 1) {
-    n /= 2;
-    SmallVector<int64_t> low, high;
-    for (int64_t i = 0; i < n; ++i) {
-      low.push_back(i);
-      high.push_back(n + i);
-    }
-    vector = combine(shuffle(vector, vector, low), shuffle(vector, vector, high));
+  while (cast<VectorType>(vector.getType()).getNumElements() > 1) {
+    auto [low, high] = halves(*this, vector);
+    vector = combine(low, high);
   }
   return extract(vector, 0);
+}
+Value Emit::halve(Value vector) {
+  auto [low, high] = halves(*this, vector);
+  return addF(low, high);
 }
 Value Emit::treeAdd(Value vector) {
   return tree(vector, [&](Value l, Value r) { return addF(l, r); });

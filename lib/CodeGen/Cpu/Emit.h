@@ -16,8 +16,10 @@ struct Emit {
   mlir::OpBuilder b;
   mlir::Location loc;
   unsigned vectorBits;
+  unsigned registers; ///< vector registers
 
-  Emit(mlir::OpBuilder builder, mlir::Location loc, unsigned vectorBits) : b(builder), loc(loc), vectorBits(vectorBits) {}
+  Emit(mlir::OpBuilder builder, mlir::Location loc, unsigned vectorBits)
+      : b(builder), loc(loc), vectorBits(vectorBits), registers(vectorBits >= 512 ? 32 : 16) {}
 
   /// f32 elements of a register.
   int64_t lanes() const { return vectorBits / 32; }
@@ -82,6 +84,8 @@ struct Emit {
   mlir::Value exp(mlir::Value v) { return mlir::math::ExpOp::create(b, loc, v); }
   /// Halving tree over 2^k elements: lower half op upper half, until one is left.
   mlir::Value tree(mlir::Value vector, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+  /// Lower half plus upper half.
+  mlir::Value halve(mlir::Value vector);
   mlir::Value treeAdd(mlir::Value vector);
   mlir::Value treeMax(mlir::Value vector);
   /// The vector with `pad` behind it up to n elements.
