@@ -9,10 +9,7 @@ function(loopc_sanitize name)
                            -fno-sanitize-recover=all)
     target_link_options(${name} PUBLIC -fsanitize=${LOOPC_SANITIZE})
   endif()
-  if(LOOPC_FUZZ) # what fuzzers link has to report the branches it takes
-    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
-  endif()
-  if(LOOPC_FUZZ) # coverage, which guides the fuzzers
+  if(LOOPC_FUZZ) # what fuzzers link has to report the branches it takes: coverage guides them
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
 endfunction()

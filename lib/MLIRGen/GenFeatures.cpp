@@ -55,7 +55,7 @@ FailureOr<Value> Generator::feature(const Op &op) {
         return failure();
       indices.push_back(*number);
     }
-    return Value(loop::ParamOp::create(b, loc, RankedTensorType::get(shape, b.getF32Type()), FlatSymbolRefAttr::get(&context, holes(weight.path)), indices));
+    return Value(loop::ParamOp::create(b, loc, RankedTensorType::get(shape, b.getF32Type()), FlatSymbolRefAttr::get(&context, weightSymbols[op.ref]), indices));
   }
   case OpKind::Draw: {
     const ProgramDraw &draw = program.draws[op.ref];

@@ -60,7 +60,8 @@ private:
   mlir::Type element(frontend::ElementType kind);
   /// A table or layer index: folds constants of another integer type.
   mlir::FailureOr<mlir::Value> index(const Op &op, size_t operand);
-  static std::string holes(llvm::StringRef path);
+  /// The symbol of a weight or site: its path with a hole for each number, made distinct from all other symbols of the model.
+  std::string symbol(llvm::StringRef path);
 
   mlir::MLIRContext &context;
   const frontend::Program &program;
@@ -68,7 +69,8 @@ private:
   mlir::OpBuilder b;
   llvm::DenseMap<frontend::ValueId, mlir::Value> values;
   mlir::OpBuilder::InsertPoint symbols; ///< where counts and sites go
-  llvm::StringSet<> counts;
+  llvm::StringSet<> taken;                            ///< symbols of the model, those of later passes included
+  std::vector<std::string> weightSymbols, siteSymbols; ///< by index
 };
 
 } // namespace loopc

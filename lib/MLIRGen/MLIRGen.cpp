@@ -10,17 +10,22 @@ using namespace loopc;
 using namespace loopc::frontend;
 
 Generator::Generator(MLIRContext &context, const Program &program, StringRef format)
-    : context(context), program(program), format(format), b(&context) {}
+    : context(context), program(program), format(format), b(&context) {
+  for (StringRef name : {"main", "slot", "prelude", "core", "check", "coda", "head"}) // what later passes name themselves
+    taken.insert(name);
+}
 
 Location Generator::at(const ProgramLoc &loc) { return FileLineColLoc::get(&context, program.filename, loc.line, loc.column); }
 
-std::string Generator::holes(StringRef path) {
+std::string Generator::symbol(StringRef path) {
   std::string out;
   for (size_t i = 0; i < path.size(); ++i) {
     out += path[i];
     if (path[i] == '{')
       i = path.find('}', i) - 1;
   }
+  while (!taken.insert(out).second)
+    out += "_";
   return out;
 }
 
@@ -86,6 +91,8 @@ OwningOpRef<ModuleOp> Generator::run() {
 LogicalResult Generator::declarations() {
   for (const ProgramOption &option : program.options) {
     Location loc = at(option.loc);
+    if (!taken.insert(option.name).second)
+      return refuse(option.loc) << "expected an option with a name of its own, but `" << option.name << "` is a stage of every model";
     if (option.isCount) {
       loop::CountOp::create(b, loc, option.name, static_cast<int64_t>(option.initial), static_cast<int64_t>(option.min.value_or(1)),
                             static_cast<int64_t>(option.max.value_or(65535)));
@@ -111,7 +118,8 @@ LogicalResult Generator::declarations() {
     SmallVector<int64_t> tables;
     for (const WeightTable &table : site.tables)
       tables.push_back(table.size);
-    loop::SiteOp::create(b, at(site.loc), b.getStringAttr(holes(site.path)), b.getI64IntegerAttr(site.kvHeads), b.getI64IntegerAttr(site.keyDim),
+    siteSymbols.push_back(symbol(site.path));
+    loop::SiteOp::create(b, at(site.loc), b.getStringAttr(siteSymbols.back()), b.getI64IntegerAttr(site.kvHeads), b.getI64IntegerAttr(site.keyDim),
                          tables.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(tables), loop::SitePlanAttr(), FlatSymbolRefAttr());
   }
   return success();
@@ -132,7 +140,8 @@ LogicalResult Generator::weight(uint32_t index) {
   SmallVector<int64_t> tables;
   for (const WeightTable &table : weight.tables)
     tables.push_back(table.size);
-  auto op = loop::WeightOp::create(b, at(weight.loc), b.getStringAttr(holes(weight.path)), TypeAttr::get(RankedTensorType::get(shape, b.getF32Type())),
+  weightSymbols.push_back(symbol(weight.path));
+  auto op = loop::WeightOp::create(b, at(weight.loc), b.getStringAttr(weightSymbols.back()), TypeAttr::get(RankedTensorType::get(shape, b.getF32Type())),
                                    tables.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(tables), b.getStringAttr(pattern->pattern),
                                    pattern->indices.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(pattern->indices), StringAttr(),
                                    IntegerAttr(), FlatSymbolRefAttr(), ArrayAttr());
@@ -218,7 +227,7 @@ LogicalResult Generator::loop(const ProgramOp &op) {
     count = program.options[info.countOption].name;
   } else {
     count = "count." + std::to_string(info.fixedCount);
-    if (counts.insert(count).second) {
+    if (taken.insert(count).second) {
       OpBuilder::InsertionGuard guard(b);
       b.restoreInsertionPoint(symbols);
       loop::CountOp::create(b, at(info.loc), count, info.fixedCount, info.fixedCount, info.fixedCount);
@@ -302,7 +311,7 @@ LogicalResult Generator::attend(const ProgramOp &op) {
     indices.push_back(*number);
   }
   auto result = loop::AttendOp::create(b, at(op.loc), tensor(op.results[0]), value(op, 0), value(op, 1), value(op, 2),
-                                       FlatSymbolRefAttr::get(&context, holes(site.path)), indices, b.getF64FloatAttr(site.scale),
+                                       FlatSymbolRefAttr::get(&context, siteSymbols[op.ref]), indices, b.getF64FloatAttr(site.scale),
                                        site.window ? b.getI64IntegerAttr(site.window) : IntegerAttr(),
                                        site.softcap != 0 ? b.getF64FloatAttr(site.softcap) : FloatAttr(), loop::OrderAttr());
   values[op.results[0]] = result;

@@ -33,6 +33,7 @@ public:
       : request(request), registry(makeRegistry()), context(registry, MLIRContext::Threading::DISABLED),
         handler(&context, [this](Diagnostic &diagnostic) { return collect(diagnostic); }) {
     context.loadAllAvailableDialects();
+    context.printOpOnDiagnostic(false); // a user reads messages, not the operation they are about
   }
 
   bool start(std::string &error) {
