@@ -73,7 +73,9 @@ public:
     passes.addPass(createPlanMemoryPass());
     passes.addPass(createPlaceSyncsPass());
     passes.addPass(createTaskCheckPass());
-    return passes.run(module);
+    LogicalResult done = passes.run(module);
+    stats.remarks = loopc::readRemarks(model);
+    return done;
   }
 
   LogicalResult toLlvmDialect() {
@@ -82,7 +84,10 @@ public:
     if (failed(layout))
       return failure();
     PassManager lower(module.getContext());
-    lower.addPass(createTaskToCpuPass(CpuOptions{stats.target.vectorBits}));
+    // The counter of cycles is a constant clock on x86; ARM keeps its own from programs but has a clock beside it.
+    bool arm = machine->getTargetTriple().isAArch64();
+    lower.addPass(createTaskToCpuPass(
+        CpuOptions{stats.target.vectorBits, !options.profile ? "" : arm ? "llvm.readsteadycounter" : "llvm.readcyclecounter"}));
     if (failed(lower.run(module)))
       return failure();
     SmallVector<StageMemory> memory;
@@ -95,7 +100,7 @@ public:
         return attr ? attr.getInt() : 0;
       };
       memory.push_back({name.str(), number("loopc.arena_row_bytes"), number("loopc.scratch_bytes"), number("loopc.scratch_row_bytes"),
-                        number("loopc.syncs")});
+                        number("loopc.syncs"), number("loopc.timed_phases")});
       stages.push_back(name.str());
     }
     stats.metadata = buildMetadata(model, *layout, stats.target, memory, {options.hash, options.context});
@@ -148,6 +153,12 @@ public:
 };
 
 } // namespace
+
+LogicalResult loopc::codegen::formTask(ModuleOp module, const CompileOptions &options, std::string &error) {
+  CompileStats stats;
+  Compilation compilation(module, options, stats, error);
+  return success(succeeded(compilation.prepare()) && succeeded(compilation.toTask()));
+}
 
 LogicalResult loopc::codegen::compileToArtifact(ModuleOp module, const CompileOptions &options, StringRef path, CompileStats &stats,
                                                 std::string &error) {

@@ -186,9 +186,11 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
     for (const StageMemory &known : stages)
       if (known.name == stage.getSymName())
         memory = known;
-    entries.push_back(json::Object{{"name", stage.getSymName()}, {"arena_row_bytes", memory.arenaRowBytes},
-                                   {"scratch_bytes", memory.scratchBytes}, {"scratch_row_bytes", memory.scratchRowBytes},
-                                   {"syncs", memory.syncs}});
+    json::Object entry{{"name", stage.getSymName()}, {"arena_row_bytes", memory.arenaRowBytes}, {"scratch_bytes", memory.scratchBytes},
+                       {"scratch_row_bytes", memory.scratchRowBytes}, {"syncs", memory.syncs}};
+    if (memory.timedPhases)
+      entry["timed_phases"] = memory.timedPhases;
+    entries.push_back(std::move(entry));
   }
   root["stages"] = std::move(entries);
   root["vocab"] = vocab;

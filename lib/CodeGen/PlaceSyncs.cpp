@@ -7,6 +7,8 @@
 // has changed between them.
 #include "BufferLives.h"
 #include "loopc/CodeGen/Passes.h"
+#include "loopc/CodeGen/PhaseCosts.h"
+#include "loopc/Transforms/Remarks.h"
 
 using namespace mlir;
 using namespace loopc::codegen;
@@ -164,9 +166,26 @@ struct PlaceSyncsPass : PassWrapper<PlaceSyncsPass, OperationPass<ModuleOp>> {
   StringRef getArgument() const final { return "task-place-syncs"; }
   StringRef getDescription() const final { return "separates phases that conflict"; }
   void runOnOperation() final {
-    for (auto program : getOperation().getOps<task::ProgramOp>())
+    for (auto program : getOperation().getOps<task::ProgramOp>()) {
       if (failed(Walker(program, true).run()))
         return signalPassFailure();
+      for (auto model : getOperation().getOps<loop::ModelOp>())
+        remark(model, program);
+    }
+  }
+
+  /// How many phases and syncs a call runs through; of a looped stage, an iteration.
+  static void remark(loop::ModelOp model, task::ProgramOp program) {
+    PhaseTable table = phaseCosts(program);
+    double phases = 0, syncs = 0;
+    bool rounds = false;
+    for (const PhaseCost &phase : table.phases) {
+      phases += phase.times;
+      syncs += phase.syncs;
+      rounds |= phase.rounds;
+    }
+    loopc::addRemark(model, loopc::RemarkId::SyncsPlaced, program.getSymName(), int64_t(phases), int64_t(syncs),
+                     rounds ? "an iteration" : "a call");
   }
 };
 

@@ -5,6 +5,7 @@
 // whole of it. Sizes and offsets are bytes per row of capacity, so one plan serves every capacity.
 #include "BufferLives.h"
 #include "loopc/CodeGen/Passes.h"
+#include "loopc/Transforms/Remarks.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -85,7 +86,10 @@ struct PlanMemoryPass : PassWrapper<PlanMemoryPass, OperationPass<ModuleOp>> {
       total = std::max(total, at + life->bytes);
     }
     program.setArenaAttr(b.getI64IntegerAttr(total));
-    program->setAttr("unshared", b.getI64IntegerAttr(sum));
+    if (order.empty())
+      return;
+    for (auto model : getOperation().getOps<loop::ModelOp>())
+      loopc::addRemark(model, loopc::RemarkId::ArenaPlanned, program.getSymName(), order.size(), sum, total);
   }
 };
 } // namespace

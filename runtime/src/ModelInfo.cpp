@@ -415,6 +415,7 @@ ModelInfo ModelInfo::parse(std::string_view text, const std::string &file) {
     s.scratchBytes = n.at("scratch_bytes").size(uint64_t(1) << 36);
     s.scratchRowBytes = n.has("scratch_row_bytes") ? n.at("scratch_row_bytes").size(uint64_t(1) << 36) : 0;
     s.syncs = n.has("syncs") ? uint32_t(n.at("syncs").size(UINT32_MAX)) : 0;
+    s.timedPhases = n.has("timed_phases") ? uint32_t(n.at("timed_phases").size(1 << 20)) : 0;
     m.stages.push_back(s);
   });
   if (!m.stage(Stage::Prelude))

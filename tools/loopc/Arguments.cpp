@@ -119,6 +119,7 @@ struct Program {
         ->expected(1)
         ->take_all();
     c.add_flag("--remarks", compile.remarks, "Print every decision on stderr");
+    c.add_flag("--json", compile.json, "Print seconds and bytes of an artefact as JSON");
     CLI::App &e =
         add("explain", "Say what a model costs and what the compiler decided", [this] { return runExplain(explain); });
     addSpec(e, explain.spec);
@@ -127,6 +128,10 @@ struct Program {
     addCompile(e, explain.target);
     addLoops(e, explain.loops);
     e.add_option("--context", explain.context, "Positions for which K/V sizes are given")->capture_default_str();
+    e.add_option("--bandwidth", explain.bandwidth, "Bytes a second that the machine reads (default: measured here)")
+        ->check(CLI::PositiveNumber);
+    e.add_option("--peak", explain.peak, "FLOPs a second that the machine can do (default: measured here)")
+        ->check(CLI::PositiveNumber);
     e.add_flag("--json", explain.json, "Print JSON");
   }
 
@@ -198,6 +203,8 @@ struct Program {
         ->capture_default_str();
     b.add_option("--steps", bench.steps, "Steps to measure (default: about two seconds)")
         ->check(CLI::NonNegativeNumber);
+    b.add_flag("--profile{on}", bench.profile,
+               "Time each phase and worker beside its bytes, FLOPs and roofline; --profile=FILE.html also writes a page");
     b.add_flag("--json", bench.json, "Print JSON");
 
     CLI::App &c = add("conform", "Compare with published vectors", [this] { return runConform(conform); });

@@ -1,81 +1,20 @@
 // loopc bench: tokens per second, and which part of the memory's read bandwidth decoding uses.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Machine.h"
 #include "Model.h"
+#include "Profile.h"
+#include "loopc/runtime/CpuExecutor.h"
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
-#include <cstring>
-#include <sys/mman.h>
-#include <thread>
+#include <numeric>
 
 namespace loopc::driver {
 namespace {
-
-/// Bytes per second that `threads` threads read from `bytes` of memory, best of several rounds.
-double readBandwidth(uint64_t bytes, uint32_t threads) {
-  bytes = std::clamp<uint64_t>(bytes, uint64_t(1) << 20, uint64_t(16) << 30);
-  bytes = bytes / (64 * threads) * (64 * threads);
-  void *memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED)
-    return 0;
-  ::madvise(memory, bytes, MADV_HUGEPAGE);
-  uint64_t part = bytes / threads;
-  auto onAll = [&](auto &&body) {
-    std::vector<std::thread> team;
-    for (uint32_t t = 1; t < threads; ++t)
-      team.emplace_back([&, t] { body(t); });
-    body(0);
-    for (std::thread &one : team)
-      one.join();
-  };
-  onAll([&](uint32_t t) { std::memset(static_cast<char *>(memory) + t * part, int(t + 1), part); });
-  // Rounds last at least some milliseconds, so that starting threads does not count.
-  int repeats = int(std::max<uint64_t>(1, (uint64_t(256) << 20) / bytes));
-  std::atomic<uint64_t> sink{0};
-  double best = 0;
-  for (int round = 0; round < 5 && !interrupted(); ++round) {
-    Timer timer;
-    onAll([&](uint32_t t) {
-      uint64_t sums[8] = {};
-      for (int repeat = 0; repeat < repeats; ++repeat) {
-        const uint64_t *words = reinterpret_cast<const uint64_t *>(static_cast<char *>(memory) + t * part);
-        for (uint64_t i = 0; i + 8 <= part / 8; i += 8)
-          for (int k = 0; k < 8; ++k)
-            sums[k] += words[i + uint64_t(k)];
-      }
-      for (uint64_t sum : sums)
-        sink += sum;
-    });
-    best = std::max(best, double(bytes) * repeats / timer.seconds());
-  }
-  ::munmap(memory, bytes);
-  return sink.load() == 1 ? 0 : best;
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
   return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-/// Bytes that one step of decoding has to read: weights once a call, keys and values of every sequence.
-struct StepBytes {
-  double weights = 0, history = 0; ///< history: of one sequence and one earlier position
-};
-
-StepBytes stepBytes(const CompileRequest &request, int loops) {
-  std::string error;
-  std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
-  std::vector<StageCost> costs;
-  if (!compilation || !compilation->costs(costs, error))
-    fail(error);
-  StepBytes result;
-  for (const StageCost &cost : costs) {
-    double times = cost.name == "core" ? loops : 1;
-    result.weights += times * cost.weightBytes;
-    result.history += times * cost.historyBytes;
-  }
-  return result;
 }
 
 /// Ids spread over the vocabulary: the same in every run.
@@ -88,7 +27,8 @@ struct Measured {
   double tokensPerStep = 0, positions = 0; ///< positions: earlier positions a step sees, average
 };
 
-Measured measure(const BenchOptions &options, rt::Executor &executor) {
+/// `counted` is called before the first step that counts.
+Measured measure(const BenchOptions &options, rt::Executor &executor, const std::function<void()> &counted) {
   const rt::ModelInfo &info = executor.info();
   rt::EngineOptions engineOptions;
   engineOptions.capacity = uint32_t(std::max(options.batch, 64));
@@ -120,6 +60,8 @@ Measured measure(const BenchOptions &options, rt::Executor &executor) {
       std::vector<rt::SequenceId> ids;
       for (int b = 0; b < options.batch; ++b)
         ids.push_back(engine.open(sequence));
+      if (step == 1)
+        counted();
       Timer timer;
       for (int b = 0; b < options.batch; ++b)
         engine.enqueue(ids[size_t(b)], promptOf(b));
@@ -144,6 +86,8 @@ Measured measure(const BenchOptions &options, rt::Executor &executor) {
   for (; (options.steps ? step < options.steps + 2 : step < 10 || all.seconds() < budget) && step < 10000 &&
          !interrupted();
        ++step) {
+    if (step == 2)
+      counted();
     Timer timer;
     for (int b = 0; b < options.batch; ++b) {
       int32_t token = tokenAt(uint64_t(b), uint64_t(options.context + step), info.vocab);
@@ -157,64 +101,151 @@ Measured measure(const BenchOptions &options, rt::Executor &executor) {
   return result;
 }
 
-} // namespace
+/// What a step of decoding, or a prompt in one call, has to read and to do at least.
+struct Floor {
+  Machine machine;
+  double footprint = 0; ///< bytes that are touched
+  double bytes = 0;     ///< weights, tables, keys and values read
+  double seconds = 0;
+};
 
-int runBench(const BenchOptions &options) {
-  Weights weights = openWeights(options.weights);
-  SpecText spec = readSpec(options.spec.spec);
-  frontend::Program program = elaborateSpec(spec, options.spec, publishedFor(options.spec, weights));
-  CompileRequest request = makeRequest(program, spec, options.target, weights.checkpoint());
-  LoadedModel model = loadModel(request, options.target, weights);
-  const rt::ModelInfo &info = model.info();
-  int loops = options.loops.value_or(info.count ? info.count->value : 1);
-  uint32_t threads = workerCount(options.target);
-  Measured measured = measure(options, *model.executor);
-  if (measured.steps.empty())
-    return Interrupted;
-  double seconds = median(measured.steps);
-  StepBytes bytes = stepBytes(request, loops);
-  double perStep = bytes.weights + bytes.history * options.batch * measured.positions;
-  double footprint = double(model.weightBytes) + bytes.history * options.batch * measured.positions;
-  double bandwidth = readBandwidth(uint64_t(footprint), threads);
-  double fraction = bandwidth > 0 ? perStep / seconds / bandwidth : 0;
-  double rate = measured.tokensPerStep / seconds;
-  if (options.json) {
-    Json json{{"model", info.model},
-              {"what", options.what},
-              {"batch", options.batch},
-              {"context", options.context},
-              {"threads", threads},
-              {"dtype", options.target.dtype},
-              {"loops", loops},
-              {"target", options.target.target},
-              {"steps", measured.steps.size()},
-              {"tokens_per_second", rate},
-              {"ms_per_step", seconds * 1e3},
-              {"ms_per_step_min", *std::min_element(measured.steps.begin(), measured.steps.end()) * 1e3},
-              {"bytes_per_step", perStep},
-              {"footprint_bytes", footprint},
-              {"read_bandwidth", bandwidth},
-              {"compile_seconds", model.times.compile},
-              {"compile_cached", model.times.cached},
-              {"weights_seconds", model.times.weights}};
-    if (options.what == "decode")
-      json["bandwidth_fraction"] = fraction;
-    print(json.dump() + "\n");
-    return Ok;
+Floor floorOf(const codegen::PhaseTable &table, const BenchOptions &options, const Measured &measured,
+              double packedBytes, int loops, uint32_t threads) {
+  Floor floor;
+  bool prefill = options.what == "prefill";
+  auto useOf = [&](const codegen::PhaseCost &phase) {
+    double rounds = phase.stage == "core" ? loops : 1;
+    double rows = prefill && phase.stage != "head" ? measured.tokensPerStep : options.batch;
+    return StageUse{1, rounds, rows * rounds, rows * rounds * measured.positions};
+  };
+  double history = 0;
+  for (const codegen::PhaseCost &phase : table.phases) {
+    StageUse use = useOf(phase);
+    history += phase.times * use.history * phase.historyBytes;
+    floor.bytes += phase.times * (use.rounds * phase.weightBytes + use.rows * phase.tableBytes);
   }
-  char text[400];
+  floor.bytes += history;
+  floor.footprint = packedBytes + history;
+  floor.machine = measureMachine(floor.footprint, loops > 1 ? weightBytes(table, true) : 0, threads);
+  for (const codegen::PhaseCost &phase : table.phases)
+    floor.seconds += workOf(phase, useOf(phase), floor.machine).seconds;
+  return floor;
+}
+
+/// The profile of the steps that counted; of an executor that runs compiled code.
+Profile profileOf(const rt::CpuExecutor &executor, const codegen::PhaseTable &table, const Machine &machine,
+                  const Measured &measured) {
+  Profile profile;
+  profile.machine = machine;
+  double steps = double(measured.steps.size());
+  profile.step = std::accumulate(measured.steps.begin(), measured.steps.end(), 0.0) / steps;
+  for (size_t s = 0; s < rt::stageCount; ++s) {
+    rt::StageProfile stage = executor.profile(rt::Stage(s));
+    if (stage.calls == 0)
+      continue;
+    StageUse use{stage.calls / steps, stage.rounds / steps, stage.rows / steps, stage.history / steps};
+    size_t number = 0;
+    for (const codegen::PhaseCost &phase : table.phases) {
+      if (phase.stage != rt::stageName(rt::Stage(s)))
+        continue;
+      ProfileRow row{&phase, workOf(phase, use, machine), {}, {}};
+      for (size_t worker = 0; worker < stage.work.size(); ++worker) {
+        row.busy.push_back(stage.work[worker][number] / steps);
+        row.waited.push_back(stage.wait[worker][number] / steps);
+      }
+      ++number;
+      profile.rows.push_back(std::move(row));
+    }
+  }
+  return profile;
+}
+
+Json jsonOf(const BenchOptions &options, const LoadedModel &model, const Measured &measured, const Floor &floor,
+            int loops) {
+  double seconds = median(measured.steps);
+  Json json{{"model", model.info().model},
+            {"what", options.what},
+            {"batch", options.batch},
+            {"context", options.context},
+            {"threads", workerCount(options.target)},
+            {"dtype", options.target.dtype},
+            {"loops", loops},
+            {"target", options.target.target},
+            {"steps", measured.steps.size()},
+            {"tokens_per_second", measured.tokensPerStep / seconds},
+            {"ms_per_step", seconds * 1e3},
+            {"ms_per_step_min", *std::min_element(measured.steps.begin(), measured.steps.end()) * 1e3},
+            {"bytes_per_step", floor.bytes},
+            {"footprint_bytes", floor.footprint},
+            {"read_bandwidth", floor.machine.memory},
+            {"core_bandwidth", floor.machine.core},
+            {"peak_flops", floor.machine.peak},
+            {"roofline_ms", floor.seconds * 1e3},
+            {"roofline_fraction", floor.seconds / seconds},
+            {"compile_seconds", model.times.compile},
+            {"compile_cached", model.times.cached},
+            {"weights_seconds", model.times.weights}};
+  if (options.what == "decode")
+    json["bandwidth_fraction"] = floor.bytes / seconds / floor.machine.memory;
+  return json;
+}
+
+std::string lineOf(const BenchOptions &options, const rt::ModelInfo &info, const Measured &measured, const Floor &floor,
+                   int loops) {
+  double seconds = median(measured.steps);
+  uint32_t threads = workerCount(options.target);
+  char text[600];
   std::snprintf(text, sizeof text,
                 "%s %s: batch %d, context %d, %d iterations, %s, %u threads: %.2f ms a step, %.1f tokens/s",
                 info.model.c_str(), options.what.c_str(), options.batch, options.context, loops,
-                options.target.dtype.c_str(), threads, seconds * 1e3, rate);
+                options.target.dtype.c_str(), threads, seconds * 1e3, measured.tokensPerStep / seconds);
   std::string line = text;
   if (options.what == "decode") {
     std::snprintf(text, sizeof text,
                   "; reads %s a step, %.0f %% of the %.1f GB/s that %u threads read at this footprint",
-                  bytesText(perStep).c_str(), fraction * 100, bandwidth / 1e9, threads);
+                  bytesText(floor.bytes).c_str(), 100 * floor.bytes / seconds / floor.machine.memory,
+                  floor.machine.memory / 1e9, threads);
     line += text;
   }
-  print(line + "\n");
+  std::snprintf(text, sizeof text, "; %.0f %% of its roofline, %.2f ms", 100 * floor.seconds / seconds,
+                floor.seconds * 1e3);
+  return line + text;
+}
+
+} // namespace
+
+int runBench(const BenchOptions &options) {
+  bool profiled = !options.profile.empty();
+  if (profiled && options.target.target != "cpu")
+    throw UsageError("expected --target cpu for --profile, but got " + options.target.target);
+  Weights weights = openWeights(options.weights);
+  SpecText spec = readSpec(options.spec.spec);
+  frontend::Program program = elaborateSpec(spec, options.spec, publishedFor(options.spec, weights));
+  TargetOptions target = options.target;
+  target.profile = profiled;
+  CompileRequest request = makeRequest(program, spec, target, weights.checkpoint());
+  LoadedModel model = loadModel(request, target, weights);
+  auto *timed = profiled ? dynamic_cast<rt::CpuExecutor *>(model.executor.get()) : nullptr;
+  int loops = options.loops.value_or(model.info().count ? model.info().count->value : 1);
+  Measured measured = measure(options, *model.executor, [&] {
+    if (timed)
+      timed->clearProfile();
+  });
+  if (measured.steps.empty())
+    return Interrupted;
+  codegen::PhaseTable table = costTable(request);
+  Floor floor = floorOf(table, options, measured, double(model.weightBytes), loops, workerCount(target));
+  std::string line = lineOf(options, model.info(), measured, floor, loops);
+  Json json = jsonOf(options, model, measured, floor, loops);
+  if (timed) {
+    Profile profile = profileOf(*timed, table, floor.machine, measured);
+    profile.title = line;
+    json["profile"] = profileJson(profile);
+    if (options.profile != "on")
+      writeFileAtomically(options.profile, profilePage(profile));
+    line += "\n\n" + profileText(profile);
+  }
+  print(options.json ? json.dump() + "\n" : line + "\n");
   return Ok;
 }
 

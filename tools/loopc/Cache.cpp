@@ -47,6 +47,7 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   CompileRequest request;
   request.context = context;
   request.leaving = target.leaving;
+  request.profile = target.profile;
   request.program = &program;
   request.checkpoint = checkpoint;
   request.maxMsPerToken = target.maxMsPerToken;
@@ -73,7 +74,8 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   add(checkpoint);
   add(std::to_string(request.maxMsPerToken));
   add(request.kv.map + "(" + std::to_string(request.kv.size) + ") " + request.kv.holes + " " + request.kv.order);
-  add(request.dtype + " " + request.kvDtype + " " + std::to_string(context) + (request.leaving ? " leaving" : ""));
+  add(request.dtype + " " + request.kvDtype + " " + std::to_string(context) + (request.leaving ? " leaving" : "") +
+      (request.profile ? " profile" : ""));
   add(targetText(request.cpu));
   for (const std::string &name : observe)
     add(name);

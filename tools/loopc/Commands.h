@@ -26,6 +26,7 @@ struct TargetOptions {
   uint32_t threads = 0;     ///< 0: one for each CPU the process may use
   double maxMsPerToken = 0; ///< budget that chooses the default loop count; 0: none
   bool noCache = false;
+  bool profile = false; ///< the code times its phases (`bench --profile`)
   bool leaving = false; ///< an exit is to end the iterations of a token (`--exit-mode leave`)
 };
 
@@ -50,7 +51,7 @@ struct CompileCommandOptions {
   std::string output;
   std::string emit = "artifact";
   std::vector<std::string> observe;
-  bool remarks = false;
+  bool remarks = false, json = false;
 };
 struct ExplainOptions {
   SpecOptions spec;
@@ -58,6 +59,7 @@ struct ExplainOptions {
   WeightOptions weights;
   std::optional<int> loops;
   uint64_t context = 1024;
+  double bandwidth = 0, peak = 0; ///< bytes and FLOPs a second of the machine; 0: measured
   bool json = false;
 };
 struct RunOptions {
@@ -95,6 +97,7 @@ struct BenchOptions {
   std::string what = "decode";
   int batch = 1, context = 128, steps = 0;
   std::optional<int> loops;
+  std::string profile; ///< `bench --profile`: a page to write, or `on` for the table alone
   bool json = false;
 };
 struct ConformOptions {

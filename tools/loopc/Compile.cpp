@@ -1,7 +1,6 @@
 // The compiler behind one door: passes, code generation and interpreter over one MLIR module.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Compile.h"
-#include "Costs.h"
 #include "loopc/CodeGen/Compile.h"
 #include "loopc/CodeGen/Metadata.h"
 #include "loopc/CodeGen/Object.h"
@@ -53,7 +52,7 @@ public:
         buildLanesPipeline(passes, options);
       bool done = succeeded(passes.run(*module));
       if (auto model = findModel())
-        keepRemarks(model);
+        keepRemarks(readRemarks(model));
       if (!done)
         return failed(error, "expected a model that can be compiled, but a pass failed");
       form = Form(int(form) + 1);
@@ -74,10 +73,15 @@ public:
 
   std::vector<CompileRemark> remarks() override { return kept; }
 
-  bool costs(std::vector<StageCost> &stages, std::string &error) override {
+  bool costs(codegen::PhaseTable &table, std::string &error) override {
     if (!lower(Form::Lanes, error))
       return false;
-    stages = stageCosts(findModel());
+    OwningOpRef<ModuleOp> copy = module->clone();
+    std::string message;
+    if (mlir::failed(codegen::formTask(*copy, codeOptions(), message)))
+      return failed(error, message);
+    table = codegen::phaseCosts(*copy);
+    keepRemarks(readRemarks(*copy->getOps<loop::ModelOp>().begin()));
     return true;
   }
 
@@ -103,6 +107,7 @@ public:
     std::string message;
     if (mlir::failed(codegen::compileToArtifact(*module, codeOptions(), path, stats, message)))
       return failed(error, message);
+    keepRemarks(stats.remarks);
     times = {stats.formSeconds, stats.lowerSeconds, stats.optimizeSeconds,
              stats.emitSeconds, stats.linkSeconds,  stats.codeBytes};
     return true;
@@ -137,9 +142,9 @@ private:
     return models.empty() ? loop::ModelOp() : *models.begin();
   }
 
-  void keepRemarks(loop::ModelOp model) {
+  void keepRemarks(const std::vector<Remark> &remarks) {
     kept.clear();
-    for (const Remark &remark : readRemarks(model))
+    for (const Remark &remark : remarks)
       kept.push_back({remark.name, remark.pass, remarkKindName(remark.kind).str(), remark.text});
   }
 
@@ -163,6 +168,7 @@ private:
     options.cpu = request.cpu == "native" ? "" : request.cpu;
     options.hash = request.hash;
     options.context = request.context;
+    options.profile = request.profile;
     return options;
   }
 
@@ -175,6 +181,7 @@ private:
     std::string message;
     if (mlir::failed(codegen::compileToForm(*module, codeOptions(), codeForm, code, stats, message)))
       return failed(error, message);
+    keepRemarks(stats.remarks);
     form = wanted;
     return true;
   }

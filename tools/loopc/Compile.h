@@ -3,6 +3,7 @@
 //
 // The header is C++17 and names no MLIR type, so that the rest of the program is built without MLIR headers.
 #pragma once
+#include "loopc/CodeGen/PhaseCosts.h"
 #include "loopc/Frontend/Program.h"
 #include "loopc/Interp/Params.h"
 #include "loopc/Interp/StageInterp.h"
@@ -31,23 +32,14 @@ struct CompileRequest {
   std::string dtype = "f32", kvDtype;
   std::string cpu = "native";
   std::vector<std::string> observe;
-  std::string hash; ///< of everything that decides the result; recorded in the metadata
+  bool profile = false; ///< the code times its phases
+  std::string hash;     ///< of everything that decides the result; recorded in the metadata
 };
 
 enum class Form { Source, Planned, Lanes, Task, Llvm, Asm, Object };
 
 struct CompileRemark {
   std::string name, pass, kind, text;
-};
-
-/// What one call of a stage costs for one token; of `core`, one iteration.
-struct StageCost {
-  std::string name;
-  double weightBytes = 0;  ///< of matrices, tables and vectors read; a row of an embedding
-  double flops = 0;        ///< of matrix products, 2 for each multiply and add
-  double historyFlops = 0; ///< of attention, for each earlier position
-  double historyBytes = 0; ///< keys and values read, for each earlier position
-  double keptBytes = 0;    ///< keys and values written
 };
 
 /// Seconds and bytes of compiling to an artefact.
@@ -69,8 +61,8 @@ public:
   virtual bool emit(std::string &text, std::string &error) = 0;
   /// Decisions so far.
   virtual std::vector<CompileRemark> remarks() = 0;
-  /// Costs of the stages of the LANES form (lowers to it).
-  virtual bool costs(std::vector<StageCost> &stages, std::string &error) = 0;
+  /// Costs of the phases that the LANES form (lowers to it) becomes.
+  virtual bool costs(codegen::PhaseTable &table, std::string &error) = 0;
   /// Metadata JSON of the artefact (see ModelInfo.h).
   virtual bool metadata(std::string &json, std::string &error) = 0;
   /// Interprets the LANES form. The provider and the compilation outlive the interpreter.

@@ -42,6 +42,17 @@ int runCompile(const CompileCommandOptions &options) {
       std::remove(temporary.c_str());
       failExpected(options.output, "a place that can be written", "none");
     }
+    if (options.json)
+      print(Json{{"code_bytes", times.codeBytes},
+                 {"file_bytes", std::filesystem::file_size(options.output)},
+                 {"seconds", timer.seconds()},
+                 {"form_seconds", times.form},
+                 {"lower_seconds", times.lower},
+                 {"optimize_seconds", times.optimize},
+                 {"emit_seconds", times.emit},
+                 {"link_seconds", times.link}}
+                .dump() +
+            "\n");
     std::fprintf(stderr, "loopc: %s: %s of code, %s in all; compiled in %s\n", options.output.c_str(),
                  bytesText(double(times.codeBytes)).c_str(),
                  bytesText(double(std::filesystem::file_size(options.output))).c_str(),

@@ -1,5 +1,6 @@
 // loopc explain: what a model costs, and what the compiler decided and why.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Machine.h"
 #include "Model.h"
 #include <algorithm>
 #include <cstdio>
@@ -30,6 +31,82 @@ double parametersOf(const frontend::Program &program) {
   return total;
 }
 
+/// What one call of a stage costs for one token; of `core`, one iteration.
+struct StageTotal {
+  std::string name;
+  double weightBytes = 0, flops = 0, historyFlops = 0, historyBytes = 0, keptBytes = 0, syncs = 0;
+  double arenaRowBytes = 0, bufferRowBytes = 0;
+};
+
+std::vector<StageTotal> stageTotals(const codegen::PhaseTable &table) {
+  std::vector<StageTotal> totals;
+  for (const codegen::StageCost &stage : table.stages) {
+    StageTotal total;
+    total.name = stage.name;
+    total.arenaRowBytes = stage.arenaRowBytes;
+    total.bufferRowBytes = stage.bufferRowBytes;
+    for (const codegen::PhaseCost &phase : table.phases) {
+      if (phase.stage != stage.name)
+        continue;
+      total.weightBytes += phase.times * (phase.weightBytes + phase.tableBytes);
+      total.flops += phase.times * phase.flops;
+      total.historyFlops += phase.times * phase.historyFlops;
+      total.historyBytes += phase.times * phase.historyBytes;
+      total.keptBytes += phase.times * phase.keptBytes;
+      total.syncs += phase.syncs;
+    }
+    totals.push_back(total);
+  }
+  return totals;
+}
+
+/// What a phase has to take in decoding one token, and which part of the token's time that is.
+struct Predicted {
+  const codegen::PhaseCost *cost;
+  PhaseWork work;
+  double share = 0;
+};
+
+std::vector<Predicted> predict(const codegen::PhaseTable &table, const Machine &machine, int loops, double context) {
+  std::vector<Predicted> result;
+  double all = 0;
+  for (const codegen::PhaseCost &phase : table.phases) {
+    double rounds = phase.stage == "core" ? loops : 1;
+    result.push_back({&phase, workOf(phase, {1, rounds, rounds, rounds * context}, machine)});
+    all += result.back().work.seconds;
+  }
+  for (Predicted &one : result)
+    one.share = all > 0 ? one.work.seconds / all : 0;
+  return result;
+}
+
+/// The machine as the options describe it; the rest is measured.
+Machine machineOf(const ExplainOptions &options, const codegen::PhaseTable &table, int loops) {
+  Machine machine;
+  constexpr double enough = 256 << 20; // far beyond the caches: more memory is not read faster
+  double core = std::min(enough, weightBytes(table, true));
+  if (options.bandwidth == 0 || options.peak == 0)
+    machine = measureMachine(std::min(enough, weightBytes(table, false) + core), loops > 1 ? core : 0,
+                             workerCount(options.target));
+  if (options.bandwidth > 0)
+    machine.memory = machine.core = machine.cache = options.bandwidth;
+  if (options.peak > 0)
+    machine.peak = options.peak;
+  return machine;
+}
+
+std::string milliseconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f", seconds * 1e3);
+  return text;
+}
+
+std::string percent(double share) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %%", share * 100);
+  return text;
+}
+
 /// Bytes that each policy of this version keeps for a token.
 Json policySizes(double loopBytes, double otherBytes, int loops) {
   Json result = Json::array();
@@ -55,15 +132,32 @@ int runExplain(const ExplainOptions &options) {
   request.loops = options.loops.value_or(0);
   std::string error, metadata;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
-  std::vector<StageCost> costs;
-  if (!compilation || !compilation->costs(costs, error) || !compilation->metadata(metadata, error))
+  codegen::PhaseTable table;
+  if (!compilation || !compilation->costs(table, error) || !compilation->metadata(metadata, error))
     fail(error);
+  std::vector<StageTotal> costs = stageTotals(table);
   rt::ModelInfo info = rt::ModelInfo::parse(metadata, spec.name);
   int loops = options.loops.value_or(info.count ? info.count->value : 1);
 
-  Json stages = Json::array();
+  Machine machine = machineOf(options, table, loops);
+  std::vector<Predicted> predicted = predict(table, machine, loops, double(options.context));
+  double seconds = 0;
+  for (const Predicted &one : predicted)
+    seconds += one.work.seconds;
+
+  Json stages = Json::array(), phases = Json::array();
   double weightBytes = 0, flops = 0, kept = 0, loopKept = 0, history = 0;
-  for (const StageCost &cost : costs) {
+  for (const Predicted &one : predicted)
+    phases.push_back({{"stage", one.cost->stage},
+                      {"name", one.cost->name},
+                      {"what", one.cost->what},
+                      {"times", one.work.times},
+                      {"syncs", one.cost->syncs},
+                      {"bytes", one.work.bytes},
+                      {"flops", one.work.flops},
+                      {"ms", one.work.seconds * 1e3},
+                      {"share", one.share}});
+  for (const StageTotal &cost : costs) {
     double times = cost.name == "core" ? loops : 1;
     weightBytes += times * cost.weightBytes;
     flops += times * (cost.flops + cost.historyFlops * double(options.context));
@@ -75,7 +169,10 @@ int runExplain(const ExplainOptions &options) {
                       {"flops", cost.flops},
                       {"flops_per_earlier_position", cost.historyFlops},
                       {"kv_bytes_per_earlier_position", cost.historyBytes},
-                      {"kv_bytes_kept", cost.keptBytes}});
+                      {"kv_bytes_kept", cost.keptBytes},
+                      {"syncs", cost.syncs},
+                      {"arena_bytes_per_row", cost.arenaRowBytes},
+                      {"buffer_bytes_per_row", cost.bufferRowBytes}});
   }
   Json policies = policySizes(loopKept, kept, loops);
   Json remarks = Json::array();
@@ -92,6 +189,11 @@ int runExplain(const ExplainOptions &options) {
                {"dtype", request.dtype},
                {"context", options.context},
                {"stages", stages},
+               {"bandwidth", machine.memory},
+               {"core_bandwidth", machine.core},
+               {"peak_flops", machine.peak},
+               {"ms_per_token", seconds * 1e3},
+               {"phases", phases},
                {"weight_bytes_per_token", weightBytes},
                {"flops_per_token", flops},
                {"kv_bytes_read_per_token", history},
@@ -110,18 +212,33 @@ int runExplain(const ExplainOptions &options) {
   text +=
       "\nper token at context " + std::to_string(options.context) +
       "\n| stage | times | weights read | FLOPs | K/V written | K/V read |\n| --- | --- | --- | --- | --- | --- |\n";
-  for (const StageCost &cost : costs)
+  for (const StageTotal &cost : costs)
     text += "| " + cost.name + (cost.name == "core" ? " (an iteration)" : "") + " | " +
             std::to_string(cost.name == "core" ? loops : 1) + " | " + bytesText(cost.weightBytes) + " | " +
             si(cost.flops + cost.historyFlops * double(options.context)) + " | " + bytesText(cost.keptBytes) + " | " +
             bytesText(cost.historyBytes * double(options.context)) + " |\n";
   text += "| all | | " + bytesText(weightBytes) + " | " + si(flops) + " | " + bytesText(kept + loops * loopKept) +
           " | " + bytesText(history) + " |\n";
-  for (const StageCost &cost : costs)
+  for (const StageTotal &cost : costs)
     if (cost.name == "core")
       text += "one more iteration: " + bytesText(cost.weightBytes) + " of weights, " +
               si(cost.flops + cost.historyFlops * double(options.context)) + " FLOPs, " + bytesText(cost.keptBytes) +
               " of keys and values a token\n";
+  char roof[160];
+  std::snprintf(roof, sizeof roof,
+                "\nphases of a token at %.1f GB/s (%.1f GB/s for weights of an iteration again) and %.1f GFLOP/s\n",
+                machine.memory / 1e9, machine.core / 1e9, machine.peak / 1e9);
+  text += roof;
+  text += "| stage | phase | times | bytes | FLOPs | ms | share |\n| --- | --- | --- | --- | --- | --- | --- |\n";
+  for (const Predicted &one : predicted)
+    text += "| " + one.cost->stage + " | " + one.cost->what + " | " + si(one.work.times) + " | " +
+            bytesText(one.work.bytes) + " | " + si(one.work.flops) + " | " + milliseconds(one.work.seconds) + " | " +
+            percent(one.share) + " |\n";
+  text += "| all | | | | | " + milliseconds(seconds) + " | |\n";
+  text += "\n| stage | syncs | arena of a row |\n| --- | --- | --- |\n";
+  for (const StageTotal &cost : costs)
+    text += "| " + cost.name + (cost.name == "core" ? " (an iteration)" : "") + " | " + si(cost.syncs) + " | " +
+            bytesText(cost.arenaRowBytes) + " (buffers: " + bytesText(cost.bufferRowBytes) + ") |\n";
   if (info.count) {
     text += "\nkeys and values kept, " + std::to_string(loops) + " iterations\n| policy | planes | a token | context " +
             std::to_string(options.context) + " |\n| --- | --- | --- | --- |\n";

@@ -84,6 +84,15 @@ static void checkTensors(const CompileRequest &request, const Weights &weights) 
   throw Failure(text);
 }
 
+codegen::PhaseTable costTable(const CompileRequest &request) {
+  std::string error;
+  std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
+  codegen::PhaseTable table;
+  if (!compilation || !compilation->costs(table, error))
+    fail(error);
+  return table;
+}
+
 LoadedModel loadModel(const CompileRequest &request, const TargetOptions &target, const Weights &weights) {
   checkTensors(request, weights);
   if (target.target == "interp") {

@@ -46,6 +46,9 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
                            const std::string &checkpoint, const std::vector<std::string> &observe = {},
                            int64_t context = 0);
 
+/// What the phases of a request's programs cost. Throws Failure.
+codegen::PhaseTable costTable(const CompileRequest &request);
+
 /// How long the parts of loading took, seconds.
 struct LoadTimes {
   double frontend = 0, compile = 0, weights = 0;

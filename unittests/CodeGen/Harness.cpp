@@ -23,7 +23,7 @@ static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const
   return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
 }
 
-std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse, unsigned vectorBits) {
+std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse, unsigned vectorBits, bool profile) {
   auto result = std::make_unique<Compiled>();
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, result->error);
@@ -35,6 +35,7 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
   codegen::CompileOptions options;
   options.fuse = fuse;
   options.vectorBits = vectorBits;
+  options.profile = profile;
   std::string error;
   bool failed = mlir::failed(codegen::compileToArtifact(*module, options, path, stats, error));
   result->error += error;
@@ -85,27 +86,31 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
   for (const auto &value : *root.getArray("stages")) {
     const auto &s = *value.getAsObject();
     d.stages[s.getString("name")->str()] = {uint64_t(*s.getInteger("arena_row_bytes")), uint64_t(*s.getInteger("scratch_bytes")),
-                                            uint64_t(*s.getInteger("scratch_row_bytes"))};
+                                            uint64_t(*s.getInteger("scratch_row_bytes")), uint64_t(s.getInteger("timed_phases").value_or(0))};
   }
   for (const auto &value : *root.getArray("pools"))
     d.pageBytes.push_back(*value.getAsObject()->getInteger("page_bytes"));
   return result;
 }
 
-static std::string formOf(const std::string &text, codegen::CodeForm form) {
+static std::string formOf(const std::string &text, codegen::CodeForm form, bool profile = false) {
   std::string messages, out, error;
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, messages);
   if (!module)
     return messages;
   codegen::CompileStats stats;
-  if (mlir::failed(codegen::compileToForm(*module, {}, form, out, stats, error)))
+  codegen::CompileOptions options;
+  options.profile = profile;
+  if (mlir::failed(codegen::compileToForm(*module, options, form, out, stats, error)))
     return messages + error;
   return out;
 }
 
 std::string loopc::test::taskForm(const std::string &text) { return formOf(text, codegen::CodeForm::Task); }
-std::string loopc::test::assembly(const std::string &text) { return formOf(text, codegen::CodeForm::Assembly); }
+std::string loopc::test::assembly(const std::string &text, bool profile) {
+  return formOf(text, codegen::CodeForm::Assembly, profile);
+}
 
 Compiled::~Compiled() {
   if (handle)
@@ -237,6 +242,8 @@ int Machine::run(const std::string &stage, std::vector<Lane> &lanes, uint32_t ro
   call.out = logits.data();
   call.out_stride = compiled.described.vocab * 4;
   call.flags = flags;
+  times.assign(need.timedPhases ? workers * LOOPC_PROFILE_WORDS(need.timedPhases) : 0, 0);
+  call.profile = need.timedPhases ? times.data() : nullptr;
   loopc_params params{tables.data(), tables.size()};
   std::vector<uint8_t> arenaBytes;
   loopc_memory memory{};

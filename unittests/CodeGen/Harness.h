@@ -14,7 +14,7 @@ namespace loopc::test {
 struct Described {
   struct Field { uint64_t offset, elements; };
   struct Param { uint64_t index, count, rows, cols; bool panel, bf16; };
-  struct Stage { uint64_t arenaRowBytes, scratchBytes, scratchRowBytes; };
+  struct Stage { uint64_t arenaRowBytes, scratchBytes, scratchRowBytes, timedPhases; };
   std::map<std::string, Field> fields;
   std::map<std::string, Param> params;
   std::map<std::string, Stage> stages;
@@ -30,12 +30,13 @@ struct Compiled {
   void *handle = nullptr;
   ~Compiled();
 };
-/// `fuse` false: without the pass task-fuse. `vectorBits`: another width of vectors than the registers have.
-std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true, unsigned vectorBits = 0);
+/// `fuse` false: without the pass task-fuse. `vectorBits`: another width of vectors than the registers have. `profile`:
+/// phases are timed.
+std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true, unsigned vectorBits = 0, bool profile = false);
 
 /// Text of the TASK form, and the machine code as text.
 std::string taskForm(const std::string &text);
-std::string assembly(const std::string &text);
+std::string assembly(const std::string &text, bool profile = false);
 
 struct Lane {
   int32_t token = 0, position = 0, sequence = 0, slot = 0, limit = 1, iteration = 0;
@@ -56,6 +57,7 @@ public:
   void sequences(uint32_t count, uint32_t planes, uint32_t stride);
 
   std::vector<float> logits; ///< [lanes, vocab] of the last call of head
+  std::vector<uint64_t> times; ///< loopc_call.profile of the last call
   std::vector<loopc_sequence> records;
   std::vector<std::vector<int32_t>> rows;
   std::vector<float> knobs;

@@ -188,16 +188,19 @@ TEST_F(StageCode, chunkMatchesTheReference) {
   }
 }
 
-// The same bits whatever the workers, the cut of the prompt, the number of rounds in a call, fused or not, and the
-// width of the vectors.
+// The same bits whatever the workers, the cut of the prompt, the number of rounds in a call, fused or not, the width of
+// the vectors, and whether phases are timed.
 TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
   std::vector<float> first;
   std::unique_ptr<Compiled> unfused = compile(lanesModel(), false);
   ASSERT_EQ(unfused->error, "");
   std::unique_ptr<Compiled> wide = compile(lanesModel(), true, 512), narrow = compile(lanesModel(), true, 128);
   ASSERT_EQ(wide->error + narrow->error, "");
+  std::unique_ptr<Compiled> timed = compile(lanesModel(), true, 0, true);
+  ASSERT_EQ(timed->error, "");
   for (const Compiled *code : {static_cast<const Compiled *>(compiled), static_cast<const Compiled *>(unfused.get()),
-                               static_cast<const Compiled *>(wide.get()), static_cast<const Compiled *>(narrow.get())})
+                               static_cast<const Compiled *>(wide.get()), static_cast<const Compiled *>(narrow.get()),
+                               static_cast<const Compiled *>(timed.get())})
   for (uint32_t workers : {1u, 2u, 3u})
     for (int chunk : {8, 3, 1})
       for (uint32_t rounds : {3u, 1u}) {
@@ -228,6 +231,35 @@ TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
         else
           ASSERT_EQ(first, logits) << workers << " workers, chunks of " << chunk << ", " << rounds << " rounds";
       }
+}
+
+// Each worker takes the time of each phase that ran, and of its waits.
+TEST_F(StageCode, timesOfPhases) {
+  std::unique_ptr<Compiled> timed = compile(lanesModel(), true, 0, true);
+  ASSERT_EQ(timed->error, "");
+  EXPECT_EQ(compiled->described.stages.at("core").timedPhases, 0u);
+  Machine machine(*timed, 16, 2);
+  load(machine);
+  machine.sequences(1, 3, 16);
+  std::vector<Lane> lanes(3);
+  for (int i = 0; i < 3; ++i) {
+    lanes[i].position = lanes[i].slot = i;
+    lanes[i].limit = 3;
+  }
+  ASSERT_EQ(machine.run("prelude", lanes), 0);
+  ASSERT_EQ(machine.run("core", lanes, 3), 0);
+  uint64_t phases = timed->described.stages.at("core").timedPhases, words = LOOPC_PROFILE_WORDS(phases);
+  ASSERT_GT(phases, 3u);
+  for (uint64_t worker = 0; worker < 2; ++worker) {
+    const uint64_t *times = machine.times.data() + worker * words;
+    uint64_t waited = 0;
+    for (uint64_t phase = 0; phase < phases; ++phase) {
+      EXPECT_GT(times[1 + 2 * phase], 0u) << "phase " << phase;
+      waited += times[2 + 2 * phase];
+    }
+    EXPECT_GT(waited, 0u);
+    EXPECT_GT(times[0], waited);
+  }
 }
 
 // An exit that only selects lets the lane run on, and is recorded.
@@ -279,6 +311,15 @@ TEST(StageText, codeDoesNotGrowWithLayers) {
 }
 
 // Nothing outside is called: no library functions, not even for exp or memory moves.
+// Code that takes no time does not read the clock.
+TEST(StageText, clockOnlyWhenAsked) {
+  auto readsClock = [](const std::string &text) {
+    return text.find("rdtsc") != std::string::npos || text.find("CNTVCT") != std::string::npos;
+  };
+  EXPECT_FALSE(readsClock(assembly(lanesModel())));
+  EXPECT_TRUE(readsClock(assembly(lanesModel(), true)));
+}
+
 TEST(StageText, noLibraryCalls) {
   std::string text = assembly(lanesModel());
   EXPECT_EQ(text.find("@PLT"), std::string::npos) << text.substr(text.find("@PLT") - 40, 60);

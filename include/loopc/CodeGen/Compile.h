@@ -4,6 +4,7 @@
 #define LOOPC_CODEGEN_COMPILE_H
 
 #include "loopc/CodeGen/Metadata.h"
+#include "loopc/Transforms/Remarks.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <string>
 
@@ -18,8 +19,12 @@ struct CompileOptions {
   std::string hash;    ///< goes into the metadata
   int64_t context = 0; ///< goes into the metadata
   unsigned vectorBits = 0; ///< width of vectors; 0: that of the registers (others are for tests, results have the same bits)
+  bool profile = false; ///< phases and waits are timed into loopc_call.profile
   bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
+
+/// Brings the one loop.model of `module` (LANES) to TASK; the model stays beside its programs.
+mlir::LogicalResult formTask(mlir::ModuleOp module, const CompileOptions &options, std::string &error);
 
 /// What compiling took, in seconds and bytes.
 struct CompileStats {
@@ -27,6 +32,7 @@ struct CompileStats {
   size_t codeBytes = 0; ///< machine code and constants of the stages, without the metadata
   TargetDescription target;
   std::string metadata;
+  std::vector<Remark> remarks; ///< of all passes up to TASK
 };
 
 enum class CodeForm { Task, Llvm, Assembly, Object };

@@ -5,6 +5,7 @@
 
 #include "mlir/Pass/Pass.h"
 #include <memory>
+#include <string>
 
 namespace loopc::codegen {
 
@@ -21,6 +22,7 @@ std::unique_ptr<mlir::Pass> createTaskCheckPass();
 
 struct CpuOptions {
   unsigned vectorBits = 256; ///< width of the registers: 128, 256 or 512
+  std::string clock;         ///< LLVM intrinsic whose ticks each phase and each wait are timed in; empty: no time is taken
 };
 /// task-to-cpu: task.programs become functions of scf, arith, vector and llvm ops.
 std::unique_ptr<mlir::Pass> createTaskToCpuPass(CpuOptions options = {});

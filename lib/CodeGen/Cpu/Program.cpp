@@ -15,8 +15,8 @@ namespace {
 
 class ProgramEmitter {
 public:
-  ProgramEmitter(ModuleOp module, task::ProgramOp program, unsigned vectorBits)
-      : module(module), program(program), e(OpBuilder(module.getContext()), program.getLoc(), vectorBits) {}
+  ProgramEmitter(ModuleOp module, task::ProgramOp program, const CpuOptions &options)
+      : module(module), program(program), e(OpBuilder(module.getContext()), program.getLoc(), options.vectorBits), clock(options.clock) {}
 
   void emit() {
     e.b.setInsertionPointToEnd(module.getBody());
@@ -42,6 +42,13 @@ public:
     program.walk([&](Operation *op) { count += isa<task::AllOp, task::RoundsOp>(op); });
     scratchArea = e.at(lists, e.mul(listBytes, count));
 
+    int64_t phases = 0;
+    program.walk([&](task::PhaseOp) { ++phases; });
+    if (!clock.empty()) {
+      times = e.at(e.load(p, e.at(call, offsetof(loopc_call, profile))), e.mul(worker, 8 * LOOPC_PROFILE_WORDS(phases)));
+      e.store(readClock(), times);
+    }
+
     // Leaving: the value of the sync that failed.
     leave = new Block;
     leave->addArgument(e.i32(), e.loc);
@@ -57,6 +64,8 @@ public:
     set("loopc.syncs", program.getSyncs().value_or(0));
     set("loopc.scratch_bytes", scratch.bytes + 64 * count);
     set("loopc.scratch_row_bytes", 4 * count);
+    if (!clock.empty())
+      set("loopc.timed_phases", phases);
   }
 
 private:
@@ -70,6 +79,20 @@ private:
   void jump(Block *to, ValueRange values = {}) { LLVM::BrOp::create(e.b, e.loc, values, to); }
   void branch(Value condition, Block *yes, Block *no) { LLVM::CondBrOp::create(e.b, e.loc, condition, yes, no); }
   void enter(Block *block) { e.b.setInsertionPointToEnd(block); }
+
+  Value readClock() {
+    auto name = e.b.getStringAttr(clock);
+    return LLVM::CallIntrinsicOp::create(e.b, e.loc, e.i64(), name, ValueRange()).getResult(0);
+  }
+
+  // What passed since the clock was last read goes to word `index` of this worker's times.
+  void takeTime(int64_t index) {
+    if (clock.empty())
+      return;
+    Value now = readClock(), sum = e.at(times, 8 * index);
+    e.store(e.add(e.load(e.i64(), sum), e.sub(now, e.load(e.i64(), times))), sum);
+    e.store(now, times);
+  }
 
   void emitBlock(Block &block) {
     for (Operation &op : block)
@@ -191,6 +214,7 @@ private:
     Value fine = e.cmp(arith::CmpIPredicate::eq, result, e.c32(0));
     LLVM::CondBrOp::create(e.b, e.loc, fine, after, ValueRange(), leave, ValueRange(result));
     enter(after);
+    takeTime(2 + 2 * phaseNumber);
   }
 
   void emitPhase(task::PhaseOp phase) {
@@ -249,6 +273,7 @@ private:
     LLVM::ReturnOp::create(ctx.e.b, phase.getLoc(), ValueRange());
     scratch.bytes = std::max(scratch.bytes, own.bytes);
     LLVM::CallOp::create(e.b, phase.getLoc(), func, arguments);
+    takeTime(1 + 2 * phaseNumber++);
   }
 
   ModuleOp module;
@@ -257,7 +282,9 @@ private:
   Region *region = nullptr;
   Block *leave = nullptr;
   Value call, params, memory, team, workerNumber, worker, workers, lanes, lists, listBytes, scratchArea;
-  int64_t listCount = 0;
+  int64_t listCount = 0, phaseNumber = 0; // phaseNumber: of the next phase
+  std::string clock;
+  Value times;
   ScratchPlan scratch;
   IRMapping indices;
   llvm::DenseMap<Value, std::pair<Value, Value>> listOf; // address, number of rows
@@ -266,8 +293,11 @@ private:
 struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(TaskToCpuPass)
   TaskToCpuPass() = default;
-  TaskToCpuPass(CpuOptions options) { vectorBits = options.vectorBits; }
-  TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other) { vectorBits = other.vectorBits; }
+  TaskToCpuPass(CpuOptions options) {
+    vectorBits = options.vectorBits;
+    clock = options.clock;
+  }
+  TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other) {}
   StringRef getArgument() const final { return "task-to-cpu"; }
   StringRef getDescription() const final { return "task.programs become functions"; }
   void getDependentDialects(DialectRegistry &registry) const final {
@@ -275,11 +305,12 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   }
   void runOnOperation() final {
     for (auto program : llvm::make_early_inc_range(getOperation().getOps<task::ProgramOp>())) {
-      ProgramEmitter(getOperation(), program, vectorBits).emit();
+      ProgramEmitter(getOperation(), program, {vectorBits, clock}).emit();
       program.erase();
     }
   }
-  unsigned vectorBits = 256;
+  Option<unsigned> vectorBits{*this, "vector-bits", llvm::cl::desc("width of the registers"), llvm::cl::init(256)};
+  Option<std::string> clock{*this, "clock", llvm::cl::desc("intrinsic that times phases and waits; none: no time is taken")};
 };
 } // namespace
 

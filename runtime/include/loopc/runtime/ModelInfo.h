@@ -90,6 +90,7 @@ struct StageInfo {
   uint64_t scratchBytes = 0;    ///< private memory of a worker ...
   uint64_t scratchRowBytes = 0; ///< ... + capacity * this
   uint32_t syncs = 0;
+  uint32_t timedPhases = 0; ///< phases whose time the code takes (loopc_call.profile); 0: none
 };
 
 /// Where rows of a parameter come from. A `{}` in `name` is replaced by the table's entry of `indices`.

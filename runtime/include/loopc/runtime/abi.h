@@ -55,8 +55,14 @@ typedef struct loopc_call {
   uint64_t out_stride;        /* bytes */
   uint32_t flags;             /* LOOPC_CALL_* */
   uint32_t reserved;
+  uint64_t *profile;          /* of an artefact made with profiling: LOOPC_PROFILE_WORDS(phases of the stage) for each
+                                 worker, sums of clock ticks (see below); others never look at it */
 } loopc_call;
 #define LOOPC_CALL_KEEP_RUNNING 1u /* an exit that fires is recorded in `exited` but the lane goes on (selecting exit) */
+
+/* A worker's words of `profile`: 0 the clock when it was last read, 1 + 2 * i the ticks of phase i, 2 + 2 * i those of
+ * waiting in the syncs before phase i; phases in the order of the program. Whole cache lines, so that workers share none. */
+#define LOOPC_PROFILE_WORDS(phases) ((1u + 2u * (phases) + 15u) / 16u * 16u)
 
 /* Parameters, one pointer for each (parameter, table): data[index + table]; see metadata "params". */
 typedef struct loopc_params {
