@@ -17,7 +17,7 @@ def parser(text, types=cases.TYPES):
     result.add_argument("--model", action="append", help=f"{', '.join(cases.MODELS)}, or KIND:CONFIG.json with KIND a spec of models/")
     result.add_argument("--dtype", action="append", choices=types)
     result.add_argument("--threads", type=int, default=2)
-    result.add_argument("--peers", help=f"a list separated by commas, or `none` (default: {','.join(PEERS)})")
+    result.add_argument("--peers", help=f"a list separated by commas, or `none` (known: {', '.join(PEERS)})")
     result.add_argument("--python", default=sys.executable, help="interpreter that has the peers' packages")
     result.add_argument("--loopc", default=str(cases.ROOT / "build/bin/loopc"), help="the loopc to time")
     result.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here")

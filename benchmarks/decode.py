@@ -24,7 +24,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loops", type=int, help="default: as published")
     options = parser.parse_args()
-    peers = common.chosen_peers(options)
+    peers = [name for name in common.chosen_peers(options) if options.peers or name != "jax"]  # JAX is for compile times
     print(f"{options.threads} threads, context {options.context}; in parentheses: peer / loopc, above 1 loopc is faster")
     print("| model | type | batch | loopc ms/step | of roofline | " + " | ".join(peers) + " |\n" + "| --- " * (5 + len(peers)) + "|")
     rows = []

@@ -196,6 +196,32 @@ class OnnxRuntime(Exporting):
         return self.session.run(None, {name: arrays[index] for index, name in self.names})
 
 
+class Jax(TorchEager):
+    """The whole step under jit, iterations unrolled; the planes are donated, so that they are updated in place."""
+    package, needs, install = "jax", ["jax", "torch"], "pip install jax torch"
+
+    def prepare(self):
+        if self.case.what != "decode":
+            raise Unsupported("decoding only")
+        import jax
+        import jax_models
+        self.jax, self.array = jax, jax_models.array
+        self.step_in_jax = getattr(jax_models, type(self.model).__name__)(self.model)
+        position = self.case.context
+        wanted = super().step(position).float()
+        self.state = self.array(self.torch.stack([self.torch.stack(plane) for plane in self.planes]))
+        self.compile_ms = timed(lambda: self.step(position))
+        found = self.torch.tensor(self.jax.device_get(self.step(position).astype("float32")))
+        self.torch.testing.assert_close(found, wanted, rtol=0.1, atol=0.1)
+
+    def step(self, position):
+        tokens, cos, sin = self.rows(position, position + 1)
+        mask = self.torch.where(self.torch.arange(self.positions) <= position, 0.0, -1e30)
+        logits, self.state = self.step_in_jax.compiled(self.step_in_jax.parameters, self.state, tokens[:, 0].numpy(), cos.numpy(), sin.numpy(),
+                                                       mask.numpy(), position)
+        return logits.block_until_ready()
+
+
 class LlamaCpp:
     """Through the C interface: one decode of `batch` rows a step, or of the prompts in one call of 512 rows at most."""
     package, needs = "llama-cpp-python", ["llama_cpp", "gguf"]
@@ -259,7 +285,7 @@ class LlamaCpp:
         return [self.scale * timed(lambda: step(index)) for index in range(self.case.steps)]
 
 
-PEERS = {"torch-eager": TorchEager, "torch-compiled": TorchCompiled, "openvino": OpenVino, "onnxruntime": OnnxRuntime, "llama.cpp": LlamaCpp}
+PEERS = {"torch-eager": TorchEager, "torch-compiled": TorchCompiled, "openvino": OpenVino, "onnxruntime": OnnxRuntime, "jax": Jax, "llama.cpp": LlamaCpp}
 
 
 class Worker:
@@ -290,6 +316,16 @@ class Worker:
         self.note = answer.get("note")
         return statistics.median(answer["times"]) if not self.note else None
 
+    def change_loops(self, loops):
+        """Milliseconds until a model with another loop count is ready, in the same process; None if it failed."""
+        if self.note:
+            return None
+        self.process.stdin.write(f"loops {loops}\n")
+        self.process.stdin.flush()
+        answer = self.answer()
+        self.note = answer.get("note")
+        return answer.get("compile_ms")
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -312,8 +348,13 @@ def serve(name, case):
         return say(note=str(reason))
     peer.run()  # the first round finds cold caches
     say(version=importlib.metadata.version(kind.package), compile_ms=peer.compile_ms)
-    for _ in sys.stdin:
-        say(times=peer.run())
+    for line in sys.stdin:
+        if line.startswith("loops "):  # what another loop count costs before its first step is done
+            del peer
+            peer = kind(case._replace(loops=int(line.split()[1])))
+            say(compile_ms=peer.compile_ms)
+        else:
+            say(times=peer.run())
 
 
 if __name__ == "__main__":
