@@ -54,8 +54,8 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
   }
   if (auto rope = dyn_cast<loop::RopeOp>(op)) {
     View x = dense(rope.getInput()), y = makeBuffer(rope.getType());
-    task::RopeOp::create(rowPhase(), loc, ValueRange(x.root), ValueRange(y.root), x.shape, viewsOf({x, y}), rope.getBase(),
-                         rope.getPairs());
+    task::RopeOp::create(rowPhase(), loc, ValueRange(x.root), ValueRange(y.root), b.getDenseI64ArrayAttr(x.shape), viewsOf({x, y}),
+                         rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(), rope.getTableAttr());
     views[rope.getResult()] = y;
     return success();
   }

@@ -63,10 +63,13 @@ FailureOr<ModelLayout> ModelLayout::get(loop::ModelOp model) {
     std::optional<ArrayRef<int64_t>> tables = site.getTables();
     int64_t layers = tables ? product(*tables) : 1;
     int64_t width = byteWidth(slot.element);
-    layout.sites.push_back({site.getSymName().str(), site, pool, slot.pageBytes / width, layers, tableStrides(tables)});
+    // Rows of one layer are shared by the layers of all sites; else each site has its place in a row.
+    bool ofLayers = site.getPlan()->ofLayers();
+    layout.sites.push_back({site.getSymName().str(), site, pool, ofLayers ? 0 : slot.pageBytes / width, layers, tableStrides(tables)});
     slot.sites.push_back(site.getSymName().str());
-    slot.pageBytes += llvm::alignTo(layers * 2 * static_cast<int64_t>(site.getHeads()) * static_cast<int64_t>(LOOPC_PAGE_ROWS) *
-                                        static_cast<int64_t>(site.getDim()) * width, 64);
+    int64_t bytes = llvm::alignTo((ofLayers ? 1 : layers) * 2 * static_cast<int64_t>(site.getHeads()) *
+                                      static_cast<int64_t>(LOOPC_PAGE_ROWS) * static_cast<int64_t>(site.getDim()) * width, 64);
+    slot.pageBytes = ofLayers ? std::max(slot.pageBytes, bytes) : slot.pageBytes + bytes;
   }
 
   // Parameters in the order of the weights; a weight that is both a matrix and a table has an entry for each use.

@@ -111,7 +111,16 @@ static json::Object law(loop::LawAttr law) {
 }
 
 static StringRef orderName(loop::CallOrder order) {
-  return order == loop::CallOrder::free ? "free" : order == loop::CallOrder::token ? "token" : "chunk";
+  return order == loop::CallOrder::free ? "free" : order == loop::CallOrder::token ? "token"
+         : order == loop::CallOrder::pass  ? "pass"
+                                           : "chunk";
+}
+
+static int64_t planeAt(AffineMap map, int64_t iteration, int64_t layer) {
+  Builder b(map.getContext());
+  SmallVector<Attribute> result;
+  (void)map.constantFold({b.getIndexAttr(iteration), b.getIndexAttr(layer)}, result);
+  return cast<IntegerAttr>(result[0]).getInt();
 }
 
 static StringRef grainName(loop::Grain grain) { return loop::stringifyGrain(grain); }
@@ -136,13 +145,21 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
   root["params"] = std::move(params);
 
   json::Array pools;
+  int64_t steps = 1; // layer-steps of an iteration, where planes belong to them
   for (const PoolSlot &pool : layout.pools) {
     json::Array sites;
     for (const std::string &name : pool.sites) {
       const SiteSlot &site = *layout.site(name);
       loop::SiteOp op = site.site;
-      sites.push_back(json::Object{{"name", name}, {"layers", site.layers}, {"heads", static_cast<int64_t>(op.getHeads())},
-                                   {"dim", static_cast<int64_t>(op.getDim())}, {"offset", site.offset}});
+      json::Object entry{{"name", name}, {"layers", site.layers}, {"heads", static_cast<int64_t>(op.getHeads())},
+                         {"dim", static_cast<int64_t>(op.getDim())}, {"offset", site.offset}};
+      if (loop::SitePlanAttr plan = *op.getPlan(); plan.ofLayers()) {
+        auto stepOf = [&](int64_t layer) { return planeAt(plan.getWrite(), 0, layer); };
+        entry["first_step"] = stepOf(0);
+        entry["step_stride"] = stepOf(1) - stepOf(0);
+        steps = planeAt(plan.getWrite(), 1, 0) - stepOf(0);
+      }
+      sites.push_back(std::move(entry));
     }
     if (pool.element.isBF16())
       kvDtype = "bf16";
@@ -203,12 +220,14 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
       root["exit"] = json::Object{{"name", exit->getName()}, {"grain", "token"}, {"present", true}, {"min", exit->getMin()},
                                   {"every", exit->getEvery()}};
     if (auto kv = recur.getKv()) {
-      bool zero = kv->getMap() == loop::KVMap::single;
+      bool zero = kv->onePlane();
       std::string name = loop::stringifyKVMap(kv->getMap()).str();
       if (kv->getSize())
-        name += "(" + std::to_string(kv->getSize()) + ")";
+        name += "(" + std::to_string(kv->getSize()) + (kv->getPeriod() ? ", " + std::to_string(kv->getPeriod()) : "") + ")";
       json::Object policy{{"name", name}, {"order", orderName(kv->getOrder())}, {"write", zero ? "0" : "d"}, {"read", zero ? "0" : "d"},
-                          {"planes", zero ? "1" : "T"}};
+                          {"planes", zero ? "1" : "T"}, {"steps", steps}, {"keep", loop::stringifyKVKeep(kv->getKeep())}};
+      if (kv->getCodaOverwrites())
+        policy["coda_overwrites"] = true;
       if (!zero || kv->getHoles() != loop::Holes::refuse)
         policy["holes"] = loop::stringifyHoles(kv->getHoles());
       root["policy"] = std::move(policy);

@@ -41,19 +41,26 @@ Val Elaborator::builtinRope(Arguments &args) {
       std::optional<double> sign = staticNumber(args, name, 1.0);
       if (!sign)
         return {};
+      if (*sign != 1 && *sign != -1) {
+        error(ErrorCode::L0207, args.named[name]->value->range, "expected the direction 1 or -1, but got " + sourceText(args.named[name]->value->range));
+        return {};
+      }
       rope.sign = *sign;
     }
   if (has(args, "table")) {
     Val table = named(args, "table");
-    if (table.is(Kind::Word) && table.text == "bf16")
+    if (table.is(Kind::Word) && table.text == "bf16") {
       rope.table = ElementType::BF16;
+    } else if (!table.is(Kind::Word) || table.text != "f32") {
+      if (!table.poison())
+        error(ErrorCode::L0207, args.named["table"]->value->range, "expected `f32` or `bf16`, but got " + describe(table));
+      return {};
+    }
   }
   if (has(args, "at")) {
     args.used.insert("at");
     defer("`rope` at given positions", args.range);
   }
-  if (rope.sign != 1 || rope.table != ElementType::F32)
-    defer("`rope` with `sign` or `table`", args.range);
   ProgramType rotated = type;
   rotated.scope = ValueScope::Token;
   ProgramOp &op = emit(OpKind::Rope, rotated, {x}, args.range);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Elaborator.h"
+#include "loopc/runtime/KvMap.h"
 
 #include <algorithm>
 
@@ -102,48 +103,73 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
   policy.loc = loc(kv->range);
   const auto *call = as<CallExpr>(kv->value);
   const auto *word = as<NameExpr>(call ? call->callee.get() : kv->value.get());
-  static const std::map<std::string, KvMap> maps = {
-      {"depth_indexed", KvMap::DepthIndexed}, {"single", KvMap::Single},     {"ring", KvMap::Ring},
-      {"first_then_shared", KvMap::FirstThenShared}, {"stride", KvMap::Stride}, {"recompute", KvMap::Recompute}};
   const std::string name = word ? word->name : "";
-  auto found = maps.find(name);
-  if (found != maps.end())
-    policy.map = found->second;
-  else if (policies.count(name))
-    policy.map = KvMap::Custom;
-  else if (name == "last_exited") {
-    policy.map = KvMap::DepthIndexed;
+  const int map = rt::findKvMap(name);
+  if (map >= 0 || name == "recompute" || policies.count(name)) {
+    policy.map = name;
+  } else if (name == "last_exited") {
     policy.holes = KvHoles::LastExited;
   } else {
-    std::vector<std::string> known;
-    for (const auto &entry : maps)
-      known.push_back(entry.first);
+    std::vector<std::string> known = {"recompute"};
+    std::string list;
+    for (const rt::KvMapInfo &info : rt::kvMaps) {
+      known.emplace_back(info.name);
+      list += std::string(info.name) + (info.sizes == 0 ? ", " : info.sizes == 1 ? "(k), " : "(n, k), ");
+    }
     Diagnostic &diagnostic = error(ErrorCode::L0411, kv->value->range, "expected where keys and values are kept, but got `" + sourceText(kv->value->range) + "`");
     diagnostic.label("not a K/V map");
     std::string close = nearest(name, known);
-    diagnostic.help(close.empty() ? "maps are depth_indexed, single, ring(k), first_then_shared(s), stride(s), recompute, or a `policy` of this spec"
-                                  : "did you mean `" + close + "`?");
+    diagnostic.help(close.empty() ? "maps are " + list + "recompute, or a `policy` of this spec" : "did you mean `" + close + "`?");
     return std::nullopt;
   }
-  const bool sized = policy.map == KvMap::Ring || policy.map == KvMap::FirstThenShared || policy.map == KvMap::Stride;
-  if (sized) {
-    const Expr *size = call && !call->args.empty() ? call->args[0].value.get() : nullptr;
-    if (!size) {
-      error(ErrorCode::L0411, kv->value->range, "`" + name + "` needs a number: `" + name + "(2)`");
+  const int sizes = map >= 0 ? rt::kvMaps[map].sizes : 0;
+  int given = 0;
+  for (size_t k = 0; call && map >= 0 && k < call->args.size(); ++k) {
+    const Expr *value = call->args[k].value.get();
+    const std::string &label = call->args[k].name.text;
+    if (label == "coda") {
+      const auto *choice = as<NameExpr>(value);
+      policy.codaOverwrites = choice && choice->name == "overwrites" && rt::kvMaps[map].needsCount;
+      if (!policy.codaOverwrites) {
+        error(ErrorCode::L0411, value->range, "expected `coda = overwrites` of last or boundaries, but got `" + sourceText(kv->value->range) + "`");
+        return std::nullopt;
+      }
+      continue;
+    }
+    if (label == "unit" || label == "keep") {
+      const auto *choice = as<NameExpr>(value);
+      std::string &to = label == "unit" ? policy.unit : policy.keep;
+      to = choice ? choice->name : "";
+      if (label == "unit" ? to != "recurrence" && to != "layer_step" : to != "last" && to != "first" && to != "mean") {
+        error(ErrorCode::L0411, value->range,
+              "expected " + std::string(label == "unit" ? "a unit (recurrence, layer_step)" : "what stays (last, first, mean)") +
+                  ", but got `" + sourceText(value->range) + "`");
+        return std::nullopt;
+      }
+      if (label == "keep" && name != "single") {
+        error(ErrorCode::L0411, value->range, "expected `keep` of single, which has one plane, but got `" + sourceText(kv->value->range) + "`");
+        return std::nullopt;
+      }
+      continue;
+    }
+    if (given == sizes) {
+      error(ErrorCode::L0411, value->range,
+            "expected " + std::to_string(sizes) + " numbers of planes, but got `" + sourceText(kv->value->range) + "`");
       return std::nullopt;
     }
-    std::optional<int64_t> value = compileTimeInt(size, "a number of planes");
-    if (!value)
+    std::optional<int64_t> number = compileTimeInt(value, "a number of planes");
+    if (!number)
       return std::nullopt;
-    if (*value < 1) {
-      error(ErrorCode::L0411, size->range, "expected at least one plane, but got " + std::to_string(*value));
+    if (*number < 1) {
+      error(ErrorCode::L0411, value->range, "expected at least one plane, but got " + std::to_string(*number));
       return std::nullopt;
     }
-    policy.parameter = *value;
-    for (size_t k = 1; k < call->args.size(); ++k)
-      if (call->args[k].name.text == "unit")
-        if (const auto *unit = as<NameExpr>(call->args[k].value))
-          policy.unit = unit->name;
+    policy.sizes[given++] = *number;
+  }
+  if (given < sizes) {
+    error(ErrorCode::L0411, kv->value->range,
+          "`" + name + "` needs " + (sizes == 1 ? "a number: `" + name + "(2)`" : "two numbers: `" + name + "(8, 1)`"));
+    return std::nullopt;
   }
   if (const LoopClause *holes = stmt.clause("holes")) {
     static const std::map<std::string, KvHoles> table = {{"refuse", KvHoles::Refuse},      {"latest", KvHoles::Latest},
@@ -159,7 +185,7 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
     }
     policy.holes = at->second;
   }
-  const bool shares = policy.map != KvMap::DepthIndexed && policy.map != KvMap::Recompute;
+  const bool shares = policy.map != "depth_indexed" && policy.map != "recompute";
   if (const LoopClause *order = stmt.clause("order")) {
     static const std::map<std::string, KvOrder> table = {
         {"token", KvOrder::Token}, {"pass", KvOrder::Pass}, {"by_call", KvOrder::ByCall}};
@@ -180,10 +206,10 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
     error(ErrorCode::L0415, kv->range,
           "`" + sourceText(kv->value->range) + "` lets iterations share planes, so reading the prompt in parallel is not the same function as token by token")
         .label("the order of tokens and iterations matters")
-        .help("say which is meant: `order token` (exact, slower) or `order by_call` (as published; depends on how the prompt is cut)");
+        .help("say which is meant: `order token` (exact, slower), `order pass` (full planes until the given tokens have finished) or `order by_call` (as published; depends on how the prompt is cut)");
     return std::nullopt;
   }
-  if (policy.map == KvMap::Recompute || policy.map == KvMap::Custom)
+  if (map < 0 && policy.map == name)
     defer("`kv " + name + "`", kv->range);
   return policy;
 }

@@ -314,7 +314,8 @@ Val Elaborator::builtinPick(Arguments &args) {
   ValueId at = materialise(index, expr->range);
   if (at == kNone)
     return {};
-  defer("`pick` by a value of the run", args.range);
+  if (typeOf(at).element == ElementType::Index)
+    at = cast(at, ElementType::Int, args.range);
   return Val::ofRuntime(emitValue(OpKind::Pick, picked, {x, at}, args.range));
 }
 

@@ -201,7 +201,11 @@ template <typename T> LogicalResult ropeRule(Machine<T> &m, Operation *operation
     for (int64_t i = 0; i < half; ++i) {
       T angle = T(positions[r]) * frequency[i];
       cosine[i] = std::cos(angle);
-      sine[i] = std::sin(angle);
+      sine[i] = op.getBackward() ? -std::sin(angle) : std::sin(angle);
+      if (op.getTable() && op.getTable()->isBF16()) {
+        cosine[i] = roundToBF16(cosine[i]);
+        sine[i] = roundToBF16(sine[i]);
+      }
     }
     for (int64_t begin = 0; begin < out.width; begin += dim) {
       const T *x = in.realRow(r) + begin;
@@ -289,6 +293,7 @@ template <typename T> void addFeatureRules(RuleTable<T> &table) {
   table["loop.reduce"] = reduceRule<T>;
   table["loop.embed"] = embedRule<T>;
   table["loop.rope"] = ropeRule<T>;
+  table["tensor.from_elements"] = sameElements<T>;
   table["loop.slice"] = sliceRule<T>;
   table["loop.concat"] = concatRule<T>;
   table["loop.broadcast"] = broadcastRule<T>;

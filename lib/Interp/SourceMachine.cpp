@@ -1,6 +1,7 @@
 // Rules of the SOURCE ops that look at tokens, positions, draws and older keys.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "SourceMachine.h"
+#include <deque>
 
 using namespace mlir;
 using namespace mlir::loop;
@@ -169,22 +170,44 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())),
     v = this->spread(this->get(op.getV()));
   int64_t outer = frames.empty() ? 0 : frames[0].iteration;
-  auto plane = [&](const SourceRow<T> &row, int64_t outerIteration) {
-    return kv ? planeWritten(kv, flatIteration(row, outerIteration)) : 0;
+  if (kv && kv.getCodaOverwrites())
+    return this->fail(op, "expected a policy whose planes are the loop's own, but got " + Twine(kv.describe()));
+  std::optional<LayerStep> step;
+  if (kv && kv.getUnit() == KVUnit::layer_step && !(step = getLayerStep(op)))
+    return this->fail(op, "expected layers in the order of site `" + op.getSite() + "`, but got another");
+  auto planeOf = [&](const SourceRow<T> &row, int64_t outerIteration) -> int64_t {
+    if (!kv)
+      return 0;
+    int64_t d = flatIteration(row, outerIteration), count = 1;
+    for (Frame &frame : frames)
+      count *= countOf(row.sequence->config, frame.op.getCount());
+    if (kv.getKeep() != KVKeep::last)
+      return d; // which row is kept is decided by who reads
+    if (step) {
+      d = d * step->count + step->first + step->stride * layer;
+      count *= step->count;
+    }
+    return rt::planeOfStep(rt::KvMap(kv.getMap()), kv.getSize(), kv.getPeriod(), d, count);
+  };
+  auto keyOf = [&](const SourceRow<T> &row, int64_t in, int64_t iteration) {
+    return step ? PlaneKey{nullptr, 0, in, planeOf(row, iteration)} : PlaneKey{site, layer, in, planeOf(row, iteration)};
   };
   std::map<std::pair<SourceSequence<T> *, int64_t>, bool> running; // positions that run this iteration
+  std::map<SourceSequence<T> *, int64_t> given;                    // first position that was given with them
+  for (const SourceRow<T> &row : tokens)
+    given.try_emplace(row.sequence, row.position);
   for (size_t r = 0; r < tokens.size(); ++r) {
     if (!this->active[r])
       continue;
     const SourceRow<T> &row = tokens[r];
-    row.sequence->planes[{site, layer, context, plane(row, outer)}].put(row.position, k.realRow(r), k.width,
-                                                                        v.realRow(r), v.width);
+    row.sequence->planes[keyOf(row, context, outer)].put(row.position, k.realRow(r), k.width, v.realRow(r), v.width);
     running[{row.sequence, row.position}] = true;
   }
 
   V out = this->make(op.getResult(), false);
   std::vector<T> scores, zeros(size_t(std::max(k.width, v.width)), T(0));
   std::vector<const T *> keyRows, valueRows, keys, values;
+  std::deque<std::vector<T>> means;
   for (size_t r = 0; r < tokens.size(); ++r) {
     if (!this->active[r])
       continue;
@@ -196,6 +219,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
     const std::vector<int32_t> *done = frames.empty() ? nullptr : &row.sequence->done[{frames[0].op, context}];
     keyRows.clear();
     valueRows.clear();
+    means.clear();
     int64_t fromBefore = -1;
     const PlaneRows<T> *rows = nullptr;
     for (int64_t i = begin; i < end; ++i) {
@@ -203,7 +227,11 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       KeyUse use = KeyUse::Read;
       if (kv) {
         int64_t run = (i < int64_t(done->size()) ? (*done)[i] : 0) + running.count({row.sequence, i});
-        use = rowRead(kv, outer, run, from);
+        use = rowRead(kv, outer, run, [&](int64_t t) { return planeOf(row, t); }, from);
+        if (kv.getKeep() != KVKeep::last && i < given[row.sequence] && run > 0) {
+          use = KeyUse::Read;
+          from = 0;
+        }
         if (use == KeyUse::Refuse)
           return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(outer) +
                                     " for position " + Twine(position) + ", but it ended after " + Twine(run) +
@@ -217,7 +245,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
         continue;
       }
       auto planeRows = [&](int64_t in) -> const PlaneRows<T> * {
-        auto found = row.sequence->planes.find({site, layer, in, plane(row, from)});
+        auto found = row.sequence->planes.find(keyOf(row, in, from));
         return found == row.sequence->planes.end() ? nullptr : &found->second;
       };
       if (from != fromBefore)
@@ -231,6 +259,22 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
           continue;
         return this->fail(op, "expected keys of position " + Twine(i) + " for position " + Twine(position) +
                                   ", but it left none");
+      }
+      if (kv && kv.getKeep() == KVKeep::mean && i < given[row.sequence]) {
+        int64_t run = (*done)[i];
+        std::vector<T> &mean = means.emplace_back(size_t(k.width + v.width), T(0));
+        for (from = 0; from < run; ++from) {
+          const PlaneRows<T> *one = planeRows(context);
+          for (int64_t c = 0; c < k.width; ++c)
+            mean[size_t(c)] += one->k[size_t(i * k.width + c)];
+          for (int64_t c = 0; c < v.width; ++c)
+            mean[size_t(k.width + c)] += one->v[size_t(i * v.width + c)];
+        }
+        for (T &value : mean)
+          value /= T(run);
+        keyRows.push_back(mean.data());
+        valueRows.push_back(mean.data() + k.width);
+        continue;
       }
       keyRows.push_back(source->k.data() + i * k.width);
       valueRows.push_back(source->v.data() + i * v.width);

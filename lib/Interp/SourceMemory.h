@@ -5,12 +5,13 @@
 
 #include "loopc/Dialect/Loop/Loop.h"
 #include "loopc/Interp/SourceInterp.h"
+#include "loopc/runtime/KvMap.h"
 #include <map>
 #include <tuple>
 
 namespace loopc::interp {
 
-/// Keys and values of one (site, layer, plane) by position.
+/// Keys and values of one plane by position.
 template <typename T> struct PlaneRows {
   std::vector<T> k, v;
   std::vector<uint8_t> present;
@@ -60,36 +61,21 @@ template <typename T> struct SourceSequence {
   }
 };
 
-/// Plane that iteration `d` writes (kv-and-schedules: write(d)).
-inline int64_t planeWritten(mlir::loop::KVAttr kv, int64_t d) {
-  int64_t size = std::max<int64_t>(1, kv.getSize());
-  switch (kv.getMap()) {
-  case mlir::loop::KVMap::depth_indexed:
-    return d;
-  case mlir::loop::KVMap::single:
-    return 0;
-  case mlir::loop::KVMap::ring:
-    return d % size;
-  case mlir::loop::KVMap::first_then_shared:
-    return std::min(d, size - 1);
-  case mlir::loop::KVMap::stride:
-    return d / size;
-  }
-  return d;
-}
-
 enum class KeyUse : uint8_t { Read, Skip, Zero, Refuse };
 
 /// Which iteration's row of an older token a query of iteration `d` sees, if that token has run `run` iterations
-/// (the one in progress included).
-inline KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, int64_t &iteration) {
+/// (the one in progress included): the newest in the plane of `d`. `planeOf(t)`: the plane that iteration t writes.
+template <typename PlaneOf>
+KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, PlaneOf planeOf, int64_t &iteration) {
   using mlir::loop::Holes;
-  iteration = kv.getHoles() == Holes::always_last ? run - 1 : std::min(d, run - 1);
-  if (run > d)
-    return KeyUse::Read;
+  if (kv.getHoles() != Holes::always_last)
+    for (iteration = run - 1; iteration >= 0; --iteration)
+      if (planeOf(iteration) == planeOf(d))
+        return KeyUse::Read;
+  iteration = run - 1;
   switch (kv.getHoles()) {
   case Holes::refuse:
-    return planeWritten(kv, d) == planeWritten(kv, iteration) && run > 0 ? KeyUse::Read : KeyUse::Refuse;
+    return KeyUse::Refuse;
   case Holes::skip:
     return KeyUse::Skip;
   case Holes::zero:

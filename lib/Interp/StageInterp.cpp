@@ -208,17 +208,18 @@ private:
   }
   uint8_t *rowAt(const SiteAt &at, int32_t row, int kv, int64_t head) {
     const loopc_pool &pool = memory->pools[at.site.pool];
-    int64_t element = int64_t(at.site.offset) + ((at.layer * 2 + kv) * at.heads + head) * LOOPC_PAGE_ROWS * at.dim +
+    int64_t layer = at.plan.ofLayers() ? 0 : at.layer;
+    int64_t element = int64_t(at.site.offset) + ((layer * 2 + kv) * at.heads + head) * LOOPC_PAGE_ROWS * at.dim +
                       int64_t(row % LOOPC_PAGE_ROWS) * at.dim;
     return pool.base + uint64_t(row / LOOPC_PAGE_ROWS) * pool.page_bytes +
            size_t(element) * elementBytes(at.site.element);
   }
-  static int64_t planeAt(AffineMap map, int64_t iteration) {
+  static int64_t planeAt(AffineMap map, int64_t iteration, int64_t layer) {
     Builder builder(map.getContext());
-    SmallVector<Attribute> result;
+    SmallVector<Attribute> result, dims = {builder.getIndexAttr(iteration), builder.getIndexAttr(layer)};
     if (map.getNumInputs() == 0)
       return cast<AffineConstantExpr>(map.getResult(0)).getValue();
-    if (failed(map.constantFold({builder.getIndexAttr(iteration)}, result)))
+    if (failed(map.constantFold(ArrayRef(dims).take_front(map.getNumInputs()), result)))
       return 0;
     return cast<IntegerAttr>(result[0]).getInt();
   }
@@ -231,7 +232,7 @@ private:
     for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {
       if (!active[r])
         continue;
-      int64_t plane = planeAt(at->plan.getWrite(), call->iteration[lane]);
+      int64_t plane = planeAt(at->plan.getWrite(), call->iteration[lane], at->layer);
       int32_t row = rowId(*at, lane, plane, call->position[lane]);
       if (row < 0)
         return fail(op, "expected a row for position " + Twine(call->position[lane]) + " of plane " + Twine(plane) +
@@ -263,7 +264,7 @@ private:
       int64_t position = call->position[lane];
       int64_t end = std::max<int64_t>(position + 1, call->records[call->sequence[lane]].prefix);
       int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
-      int64_t plane = planeAt(at->plan.getRead(), call->iteration[lane]);
+      int64_t plane = planeAt(at->plan.getRead(), call->iteration[lane], at->layer);
       rowIds.clear();
       for (int64_t i = begin; i < end; ++i) {
         rowIds.push_back(rowId(*at, lane, plane, i));

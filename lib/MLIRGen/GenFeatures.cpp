@@ -1,6 +1,7 @@
 // Straight code of a program: constants, element functions, feature ops.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Generator.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -104,10 +105,12 @@ FailureOr<Value> Generator::feature(const Op &op) {
   case OpKind::Norm:
     return norm(op);
   case OpKind::Rope:
-    if (op.operands.size() > 1 || op.rope.sign != 1 || op.rope.table != ElementType::F32)
-      return refuse(op.loc) << "this version runs rope at the token's own position, forward, with tables in f32";
+    if (op.operands.size() > 1)
+      return refuse(op.loc) << "this version runs rope at the token's own position";
     return Value(loop::RopeOp::create(b, loc, tensor(result), value(op, 0), Value(), b.getF64FloatAttr(op.number),
-                                      loop::PairsAttr::get(&context, op.rope.pairs == RopePairs::Halves ? loop::Pairs::halves : loop::Pairs::adjacent)));
+                                      loop::PairsAttr::get(&context, op.rope.pairs == RopePairs::Halves ? loop::Pairs::halves : loop::Pairs::adjacent),
+                                      op.rope.sign < 0 ? b.getUnitAttr() : UnitAttr(),
+                                      op.rope.table == ElementType::BF16 ? TypeAttr::get(b.getBF16Type()) : TypeAttr()));
   case OpKind::Softmax:
     if (op.ints[0] + 1 != tensor(result).getRank())
       return refuse(op.loc) << "this version runs softmax over the last axis";
@@ -273,7 +276,12 @@ FailureOr<Value> Generator::cast(const Op &op) {
         return Value(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(to, b.getFloatAttr(to.getElementType(), *known).getValue())));
       return Value(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(to, APInt(32, static_cast<uint64_t>(*known), true))));
     }
-    return refuse(op.loc) << "this version does not compute features from a loop index";
+    if (to.getRank())
+      return refuse(op.loc) << "this version makes one number of a loop index, no features";
+    x = arith::IndexCastOp::create(b, loc, b.getI32Type(), x);
+    x = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, b.getI32Type()), x);
+    if (x.getType() == to)
+      return x;
   }
   Type from = getElementTypeOrSelf(x), kind = to.getElementType();
   if (isa<FloatType>(from) && isa<FloatType>(kind))
@@ -347,8 +355,10 @@ FailureOr<Value> Generator::pick(const Op &op) {
   Location loc = at(op.loc);
   Value x = value(op, 0);
   std::optional<int64_t> which = constantInteger(value(op, 1));
+  if (!which && (!x.getDefiningOp<loop::ParamOp>() || !isa<RankedTensorType>(value(op, 1).getType())))
+    return refuse(op.loc) << "this version picks elements of a value at constant places; rows of a weight anywhere";
   if (!which)
-    return refuse(op.loc) << "this version picks elements at constant places";
+    return Value(loop::EmbedOp::create(b, loc, tensor(op.results[0]), value(op, 1), x));
   auto from = mlir::cast<RankedTensorType>(x.getType());
   SmallVector<int64_t> shape(from.getShape());
   shape[0] = 1;

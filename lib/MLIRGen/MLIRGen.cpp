@@ -192,7 +192,9 @@ LogicalResult Generator::op(const ProgramOp &op) {
 
 FailureOr<loop::KVAttr> Generator::policy(const ProgramLoop &loop) {
   const KvPolicy &kv = loop.kv;
-  loop::KVMap map;
+  auto map = loop::symbolizeKVMap(kv.map);
+  if (!map)
+    return refuse(kv.loc) << "policy `" << kv.text << "` is checked, but this version does not run it";
   loop::Holes holes = static_cast<loop::Holes>(0);
   switch (kv.holes) {
   case KvHoles::Refuse: holes = loop::Holes::refuse; break;
@@ -202,22 +204,9 @@ FailureOr<loop::KVAttr> Generator::policy(const ProgramLoop &loop) {
   case KvHoles::Skip: holes = loop::Holes::skip; break;
   case KvHoles::Zero: holes = loop::Holes::zero; break;
   }
-  switch (kv.map) {
-  case KvMap::DepthIndexed: map = loop::KVMap::depth_indexed; break;
-  case KvMap::LastExited: map = loop::KVMap::depth_indexed; holes = loop::Holes::last_exited; break;
-  case KvMap::Single: map = loop::KVMap::single; break;
-  case KvMap::Ring: map = loop::KVMap::ring; break;
-  case KvMap::FirstThenShared: map = loop::KVMap::first_then_shared; break;
-  case KvMap::Stride: map = loop::KVMap::stride; break;
-  case KvMap::Recompute:
-  case KvMap::Custom:
-    return refuse(kv.loc) << "policy `" << kv.text << "` is checked, but this version does not run it";
-  }
-  if (!kv.unit.empty() && kv.unit != "recurrence")
-    return refuse(kv.loc) << "policy `" << kv.text << "` counts in " << kv.unit << "; this version counts iterations";
   loop::CallOrder order = kv.order == KvOrder::Free ? loop::CallOrder::free : kv.order == KvOrder::Token ? loop::CallOrder::token
                           : kv.order == KvOrder::Pass ? loop::CallOrder::pass : loop::CallOrder::by_call;
-  return loop::KVAttr::get(&context, map, kv.parameter, holes, order);
+  return loop::KVAttr::get(&context, *map, kv.sizes[0], kv.sizes[1], *loop::symbolizeKVUnit(kv.unit), *loop::symbolizeKVKeep(kv.keep), kv.codaOverwrites, holes, order);
 }
 
 LogicalResult Generator::loop(const ProgramOp &op) {

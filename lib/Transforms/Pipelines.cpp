@@ -74,7 +74,11 @@ void buildPlanPipeline(OpPassManager &pm, const PlanOptions &options) {
   model.add(createLoopPlanCounts(counts));
   LoopPlanKVOptions kv;
   kv.policy = options.policy;
-  kv.size = options.policySize;
+  kv.size = options.policySizes[0];
+  kv.period = options.policySizes[1];
+  kv.unit = options.policyUnit;
+  kv.keep = options.policyKeep;
+  kv.codaOverwrites = options.policyCodaOverwrites;
   kv.holes = options.holes;
   kv.order = options.order;
   kv.rows = options.kvDtype.empty() ? options.dtype : options.kvDtype;

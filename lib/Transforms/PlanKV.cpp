@@ -4,10 +4,12 @@
 // A policy is two functions of the iteration d: write(d) and read(d). Planes belong to a site; sites outside the
 // recurrence have one. The planes of a plan are those of the row tables. What a table names is the runtime's business:
 // under `last_exited` the tables of deeper planes name the row of the exit, under `ring(k)` those of iterations k apart
-// name one row. So the program reads and writes plane d and no policy but `single` (one table) shows in its code.
+// name one row. So the program reads and writes plane d and no policy but `single` (one table) shows in its code, or,
+// where the policy counts layers, plane d * (layers of an iteration) + layer, whose rows hold one layer.
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
+#include "loopc/runtime/KvMap.h"
 
 namespace loopc {
 #define GEN_PASS_DEF_LOOPPLANKV
@@ -20,16 +22,17 @@ using namespace mlir::loop;
 namespace loopc {
 namespace {
 
-/// The policy as a spec writes it.
-std::string describe(KVAttr kv) {
-  std::string out = stringifyKVMap(kv.getMap()).str();
-  if (kv.getSize())
-    out += "(" + std::to_string(kv.getSize()) + ")";
-  if (kv.getHoles() != Holes::refuse)
-    out += ", holes " + stringifyHoles(kv.getHoles()).str();
-  if (kv.getOrder() != CallOrder::free)
-    out += ", order " + stringifyCallOrder(kv.getOrder()).str();
-  return out;
+constexpr rt::KvMapInfo infoOf(KVMap map) { return rt::kvMaps[static_cast<size_t>(map)]; }
+#define LOOPC_KV_MAP(NAME, SIZES, NEEDS_COUNT, PLANE)                                                                   \
+  static_assert(static_cast<int>(KVMap::NAME) == static_cast<int>(rt::KvMap::NAME));
+#include "loopc/runtime/KvMaps.def"
+
+std::string knownMaps() {
+  std::string known;
+  for (const rt::KvMapInfo &map : rt::kvMaps)
+    known += (known.empty() ? "" : ", ") + std::string(map.name) +
+             (map.sizes == 0 ? "" : map.sizes == 1 ? "(k)" : "(n, k)");
+  return known;
 }
 
 struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
@@ -47,13 +50,27 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       return spec;
     }
     KVMap map = spec ? spec.getMap() : KVMap::depth_indexed;
-    int64_t parameter = spec ? spec.getSize() : 0;
+    int64_t first = spec ? spec.getSize() : 0, second = spec ? spec.getPeriod() : 0;
+    KVUnit counts = spec ? spec.getUnit() : KVUnit::recurrence;
+    KVKeep kept = spec ? spec.getKeep() : KVKeep::last;
+    bool overwrites = spec && spec.getCodaOverwrites();
     Holes rule = spec ? spec.getHoles() : Holes::refuse;
     CallOrder callOrder = spec ? spec.getOrder() : CallOrder::free;
     if (!policy.empty()) {
       rule = Holes::refuse;
       callOrder = CallOrder::free;
-      parameter = size;
+      first = size;
+      second = period;
+      auto knownUnit = symbolizeKVUnit(unit.empty() ? "recurrence" : unit.getValue());
+      auto knownKeep = symbolizeKVKeep(keep.empty() ? "last" : keep.getValue());
+      if (!knownUnit || !knownKeep)
+        return emitPlanError(recur, PlanError::L0611)
+                   << "expected unit recurrence or layer_step and keep last, first or mean, but got "
+                   << (knownUnit ? keep : unit),
+               failure();
+      counts = *knownUnit;
+      kept = *knownKeep;
+      overwrites = codaOverwrites;
       if (policy == "last_exited" || policy == "always_last" || policy == "latest") {
         map = KVMap::depth_indexed;
         rule = *symbolizeHoles(policy);
@@ -61,8 +78,7 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
         map = *known;
       } else {
         return emitPlanError(recur, PlanError::L0611)
-                   << "expected a kv policy depth_indexed, last_exited, always_last, single, ring, stride or "
-                      "first_then_shared, but got "
+                   << "expected a kv policy last_exited, always_last, " << knownMaps() << ", but got "
                    << policy,
                failure();
       }
@@ -78,61 +94,107 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     if (!order.empty()) {
       auto known = symbolizeCallOrder(order);
       if (!known)
-        return emitPlanError(recur, PlanError::L0611) << "expected an order free, token or by_call, but got " << order,
+        return emitPlanError(recur, PlanError::L0611) << "expected an order free, token, pass or by_call, but got " << order,
                failure();
       callOrder = *known;
     }
-    auto given = KVAttr::get(&getContext(), map, parameter, rule, callOrder);
+    auto given = KVAttr::get(&getContext(), map, first, second, counts, kept, overwrites, rule, callOrder);
     if (given != spec)
-      addRemark(getOperation(), RemarkId::PolicyReplaced, recur.getName(), describe(given),
-                spec ? describe(spec) : std::string("none"));
+      addRemark(getOperation(), RemarkId::PolicyReplaced, recur.getName(), given.describe(),
+                spec ? spec.describe() : std::string("none"));
     return given;
   }
 
   LogicalResult check(RecurOp recur, KVAttr kv) {
-    bool shared = kv.getMap() != KVMap::depth_indexed;
-    if (shared && kv.getOrder() == CallOrder::free)
-      return emitPlanError(recur, PlanError::L0602) << "policy " << describe(kv)
+    rt::KvMapInfo map = infoOf(kv.getMap());
+    if (kv.shares() && kv.getOrder() == CallOrder::free)
+      return emitPlanError(recur, PlanError::L0602) << "policy " << kv.describe()
                                                     << " writes one plane in several iterations, so the order of the "
                                                        "prompt changes the result: expected order "
-                                                    << "token or by_call, but got none";
+                                                    << "token, pass or by_call, but got none";
     if (recur.getExit() && leaving && kv.getMap() == KVMap::depth_indexed && kv.getHoles() == Holes::refuse)
       return emitPlanError(recur, PlanError::L0603)
              << "exit leaves holes in planes deeper than the exit: expected a policy that defines them "
                 "(last_exited, always_last, single), but got "
-             << describe(kv);
-    if (!shared && kv.getOrder() != CallOrder::free)
+             << kv.describe();
+    if (recur.getExit() && leaving && map.needsCount)
+      return emitPlanError(recur, PlanError::L0604)
+             << kv.describe() << " needs the loop count when it writes a plane: expected a fixed count or an exit that "
+                                 "only selects, but got an exit that leaves";
+    if (!kv.shares() && kv.getOrder() != CallOrder::free)
       return emitPlanError(recur, PlanError::L0614)
-             << "expected no order where every iteration has a plane of its own, but got " << describe(kv);
-    bool sized = kv.getMap() == KVMap::ring || kv.getMap() == KVMap::stride || kv.getMap() == KVMap::first_then_shared;
-    if (sized != (kv.getSize() > 0))
+             << "expected no order where every iteration has a plane of its own, but got " << kv.describe();
+    if (map.sizes != (kv.getSize() > 0) + (kv.getPeriod() > 0))
       return emitPlanError(recur, PlanError::L0611)
-             << "expected " << (sized ? "a size, as in ring(2)" : "no size") << ", but got " << describe(kv);
+             << "expected " << (map.sizes == 0 ? "no size" : map.sizes == 1 ? "a size, as in ring(2)" : "two sizes, as in anchor(8, 1)")
+             << ", but got " << kv.describe();
+    if (kv.getKeep() != KVKeep::last && (kv.getMap() != KVMap::single || kv.getUnit() != KVUnit::recurrence))
+      return emitPlanError(recur, PlanError::L0611)
+             << "expected `keep` for the one plane of single, but got " << kv.describe();
+    if (kv.getCodaOverwrites() &&
+        (!map.needsCount || kv.getUnit() != KVUnit::recurrence || kv.getOrder() == CallOrder::pass))
+      return emitPlanError(recur, PlanError::L0611)
+             << "expected `coda = overwrites` with last or boundaries of iterations and an order token or by_call, but got "
+             << kv.describe();
+    if (kv.getUnit() == KVUnit::layer_step && recur.getBody().front().walk([](RecurOp) { return WalkResult::interrupt(); }).wasInterrupted())
+      return emitPlanError(recur, PlanError::L0611)
+             << "expected no loop inside a loop whose policy counts layers, but got " << kv.describe();
     bool rules = kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::last_exited ||
                  kv.getHoles() == Holes::latest || kv.getHoles() == Holes::always_last;
-    if (!rules || kv.getOrder() == CallOrder::pass)
+    if (!rules)
       return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse, last_exited, latest or "
-                                                       "always_last and an order token or by_call, but got "
-                                                    << describe(kv);
+                                                       "always_last, but got "
+                                                    << kv.describe();
     return success();
   }
 
-  LogicalResult planSites(Operation *around, AffineMap write, AffineMap read, AffineMap planes, Type type,
-                          int64_t &bytes) {
+  /// Planes of a site in the recurrence.
+  FailureOr<SitePlanAttr> planOf(AttendOp attend, SiteOp site, KVAttr kv, Type type, SiteOp &shape) {
+    MLIRContext *context = &getContext();
+    AffineExpr d = getAffineDimExpr(0, context), zero = getAffineConstantExpr(0, context), plane = d, planes = d;
+    if (kv.onePlane()) {
+      plane = zero;
+      planes = getAffineConstantExpr(1, context);
+    }
+    if (kv.getUnit() == KVUnit::recurrence) {
+      AffineMap map = AffineMap::get(1, 0, plane);
+      return SitePlanAttr::get(context, map, map, AffineMap::get(1, 0, planes), type);
+    }
+    std::optional<LayerStep> step = getLayerStep(attend);
+    if (!step)
+      return emitPlanError(attend, PlanError::L0611)
+                 << "expected layers in the order of site @" << site.getSymName()
+                 << ", since the policy counts them, but got layers under a condition or in another order",
+             failure();
+    if (shape && (shape.getHeads() != site.getHeads() || shape.getDim() != site.getDim()))
+      return emitPlanError(attend, PlanError::L0611)
+                 << "expected keys [" << shape.getHeads() << ", " << shape.getDim() << "] as @" << shape.getSymName()
+                 << " has, since layers share planes, but got [" << site.getHeads() << ", " << site.getDim() << "]",
+             failure();
+    shape = site;
+    AffineMap map = AffineMap::get(2, 0, d * step->count + step->first + getAffineDimExpr(1, context) * step->stride);
+    return SitePlanAttr::get(context, map, map, AffineMap::get(1, 0, planes * step->count), type);
+  }
+
+  LogicalResult planSites(Operation *around, KVAttr kv, Type type, int64_t &bytes) {
     ModelOp model = getOperation();
-    WalkResult result = around->walk([&](AttendOp attend) {
+    SiteOp shape;
+    WalkResult result = around->walk<WalkOrder::PreOrder>([&](AttendOp attend) {
       auto site = lookup<SiteOp>(model, attend.getSiteAttr());
       if (!site) {
         attend.emitOpError("expected the name of a loop.site, but got @") << attend.getSite();
         return WalkResult::interrupt();
       }
-      if (!site.getPlan()) {
-        int64_t tables = 1;
-        for (int64_t table : site.getTables().value_or(ArrayRef<int64_t>()))
-          tables *= table;
-        bytes += tables * 2 * int64_t(site.getHeads()) * int64_t(site.getDim()) * type.getIntOrFloatBitWidth() / 8;
-        site.setPlanAttr(SitePlanAttr::get(&getContext(), write, read, planes, type));
-      }
+      if (site.getPlan())
+        return WalkResult::advance();
+      int64_t tables = 1;
+      for (int64_t table : site.getTables().value_or(ArrayRef<int64_t>()))
+        tables *= table;
+      bytes += tables * 2 * int64_t(site.getHeads()) * int64_t(site.getDim()) * type.getIntOrFloatBitWidth() / 8;
+      FailureOr<SitePlanAttr> plan = planOf(attend, site, kv, type, shape);
+      if (failed(plan))
+        return WalkResult::interrupt();
+      site.setPlanAttr(*plan);
       return WalkResult::advance();
     });
     return failure(result.wasInterrupted());
@@ -149,26 +211,23 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       emitPlanError(model, PlanError::L0613) << "expected rows f32 or bf16, but got " << rows;
       return signalPassFailure();
     }
-    AffineExpr d = getAffineDimExpr(0, context);
-    AffineMap same = AffineMap::get(1, 0, d), first = AffineMap::get(1, 0, getAffineConstantExpr(0, context)),
-              one = AffineMap::get(1, 0, getAffineConstantExpr(1, context));
     RecurOp recur = getScheduledRecur(forward);
     if (recur && attends(recur)) {
       FailureOr<KVAttr> kv = policyOf(recur);
       if (failed(kv) || failed(check(recur, *kv)))
         return signalPassFailure();
-      bool single = kv->getMap() == KVMap::single;
       int64_t bytes = 0;
-      if (failed(planSites(recur, single ? first : same, single ? first : same, single ? one : same, type, bytes)))
+      if (failed(planSites(recur, *kv, type, bytes)))
         return signalPassFailure();
       recur.setKvAttr(*kv);
       addRemark(model, RemarkId::PolicyChosen, recur.getName(), stringifyKVMap(kv->getMap()),
                 stringifyHoles(kv->getHoles()), stringifyCallOrder(kv->getOrder()), bytes);
-      if (recur.getExit() && kv->getHoles() == Holes::refuse && !single)
-        addRemark(model, RemarkId::ExitSelects, recur.getExitAttr().getName(), describe(*kv));
+      if (recur.getExit() && kv->getHoles() == Holes::refuse && kv->getMap() != KVMap::single)
+        addRemark(model, RemarkId::ExitSelects, recur.getExitAttr().getName(), kv->describe());
     }
     int64_t bytes = 0;
-    if (failed(planSites(forward, first, first, one, type, bytes)))
+    auto one = KVAttr::get(context, KVMap::single, 0, 0, KVUnit::recurrence, KVKeep::last, false, Holes::refuse, CallOrder::free);
+    if (failed(planSites(forward, one, type, bytes)))
       return signalPassFailure();
     model.setPhase(Phase::planned);
   }

@@ -191,7 +191,8 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Case([&](RopeOp rope) -> LogicalResult {
         Value input = rowsOf(rope.getInput(), scope, loc);
         map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input,
-                                                 scope.lanes, rope.getBaseAttr(), rope.getPairsAttr()));
+                                                 scope.lanes, rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(),
+                                                 rope.getTableAttr()));
         return success();
       })
       .Case([&](AttendOp attend) -> LogicalResult {

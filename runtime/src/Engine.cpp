@@ -38,7 +38,7 @@ ExitMode resolveExit(const ModelInfo &info, const SequenceOptions &o) {
     return ExitMode::Leave;
   if (info.exit && info.exit->mode == "select")
     return ExitMode::Select;
-  bool leaves = info.policy.holes != "refuse" && info.policy.map != "last" && info.policy.map != "boundaries";
+  bool leaves = info.policy.holes != "refuse" && !kvMaps[size_t(info.policy.map)].needsCount;
   return leaves ? ExitMode::Leave : ExitMode::Select;
 }
 
@@ -49,7 +49,7 @@ Order resolveOrder(const ModelInfo &info, PrefillOrder asked) {
     return Order::Chunk;
   for (const std::string &order : {info.policy.order, info.contract.order})
     if (order != "free")
-      return order == "token" ? Order::Token : Order::Chunk;
+      return order == "token" ? Order::Token : order == "pass" ? Order::Pass : Order::Chunk;
   // A token that waits for the end of the one before it gains nothing from a lane of its own.
   return info.contract.lag == 0 ? Order::Free : Order::Token;
 }
@@ -115,6 +115,8 @@ void Engine::Impl::abandon(Sequence &s) {
     freeSlots.push_back(l.slot);
   s.lanes.clear();
   s.tables.truncate(s.final());
+  if (s.job && !s.finished()) // what is final stays, as if only that had been given
+    s.tables.settle(s.job->result.first, s.job->result.executed);
   s.tokens.resize(s.final());
   s.job.reset();
 }
@@ -152,13 +154,15 @@ SequenceId Engine::open(const SequenceOptions &o) {
       refuse("given exits", "iterations of at least 0", std::to_string(e));
   ExitMode exit = resolveExit(info, o);
   bool leaving = exit == ExitMode::Leave && (info.exit || !o.exitAfter.empty());
-  auto s = std::make_unique<Sequence>(impl->nextId, info, impl->pools, Policy::make(info.policy, loops, leaving));
+  Order order = resolveOrder(info, o.order);
+  auto s = std::make_unique<Sequence>(impl->nextId, info, impl->pools,
+                                      Policy::make(info.policy, loops, leaving, order == Order::Pass));
   if (impl->options.faults & FaultNeedShared)
     for (int32_t d = 0; d < loops; ++d)
       s->policy.need[size_t(d)] = d + 1;
   s->options = o;
   s->exit = exit;
-  s->order = resolveOrder(info, o.order);
+  s->order = order;
   s->minLoops = std::max(1, o.minLoops > 0 ? o.minLoops : info.exit ? info.exit->min : 1);
   s->checkEvery = std::max(1, o.checkEvery > 0 ? o.checkEvery : info.exit ? info.exit->every : 1);
   s->knobs = resolveKnobs(info, o.knobs);
@@ -303,6 +307,8 @@ SequenceId Engine::fork(SequenceId id) {
   s->tokens.assign(from.tokens.begin(), from.tokens.begin() + from.final());
   s->depths = from.depths;
   s->chunk = from.chunk;
+  if (from.job && !from.finished())
+    s->tables.settle(from.job->result.first, from.job->result.executed);
   SequenceId copy = impl->nextId++;
   impl->sequences.emplace(copy, std::move(s));
   return copy;
@@ -329,6 +335,10 @@ KvBlock Engine::readKv(SequenceId id, Stage stage, size_t site, int64_t layer, i
   if (layer < 0 || layer >= at.layers || kv < 0 || kv > 1)
     refuse(place, "layers 0 .. " + std::to_string(at.layers - 1) + ", keys 0 or values 1",
            "layer " + std::to_string(layer) + ", " + std::to_string(kv));
+  if (at.stepStride) { // a row holds one layer, and the plane of an iteration is that of the layer-step
+    plane = plane * uint32_t(s.policy.steps) + uint32_t(at.firstStep + layer * at.stepStride);
+    layer = 0;
+  }
   KvBlock out;
   out.positions = int64_t(last) - int64_t(first);
   out.heads = at.heads;

@@ -81,7 +81,7 @@ uint32_t Engine::Impl::births(std::span<Sequence *const> set) {
   for (bool grew = !waiting; grew && !freeSlots.empty();) {
     grew = false;
     for (Sequence *s : set) {
-      if (!s->job || s->order != Order::Free || s->pending() == 0)
+      if (!s->job || (s->order != Order::Free && s->order != Order::Pass) || s->pending() == 0)
         continue;
       uint32_t limit = s->job->options.chunk ? s->job->options.chunk : options.capacity;
       if (s->lanes.size() >= limit)
@@ -125,7 +125,7 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
           least = INT32_MAX;
         continue;
       }
-      int32_t need = s->order == Order::Chunk ? l.done + 1 : s->policy.need[size_t(l.done)];
+      int32_t need = needOf(s->policy, s->order, l.done);
       bool ready = least == INT32_MAX || (need != Policy::finished && least >= need);
       if (info.contract.couple == "call" && couple && couple->done != l.done)
         ready = false;
@@ -183,7 +183,7 @@ int32_t Engine::Impl::roundsFor(std::span<const Member> lanes, bool &keep) {
           continue;
         int32_t d = l.done + j;
         if (l.taken && least != INT32_MAX) {
-          int32_t need = s.order == Order::Chunk ? d + 1 : s.policy.need[size_t(d)];
+          int32_t need = needOf(s.policy, s.order, d);
           if (need == Policy::finished || least < need) {
             keep = keep || j == 1;
             return j;
@@ -308,6 +308,7 @@ void Engine::Impl::readouts(std::span<Sequence *const> set) {
   std::vector<Member> heads;
   for (const Member &m : lanes) {
     m.lane->codaFinal = true;
+    m.sequence->tables.overwrite(m.lane->position);
     if (!m.sequence->job->result.logits.empty() && m.sequence->job->rowOf(m.lane->position) >= 0)
       heads.push_back(m);
   }
@@ -333,6 +334,8 @@ void Engine::Impl::retire(Sequence &s) {
     ++stats.tokens;
   }
   s.lanes.erase(s.lanes.begin(), s.lanes.begin() + ptrdiff_t(n));
+  if (s.finished())
+    s.tables.settle(s.job->result.first, s.job->result.executed);
 }
 
 } // namespace loopc::rt

@@ -114,15 +114,73 @@ void KvPool::release(int32_t page) {
   --inUse;
 }
 
-void KvPool::fillRow(int32_t row) {
+template <typename F> void KvPool::pieces(int32_t row, F f) {
   uint8_t *page = base + uint64_t(row / int32_t(LOOPC_PAGE_ROWS)) * pageBytes;
   uint64_t element = uint64_t(blockBytes(layout.dtype)), r = uint64_t(row) % LOOPC_PAGE_ROWS;
   for (const SiteInfo &site : layout.sites) {
     uint64_t bytes = uint64_t(site.dim) * element;
-    for (int64_t block = 0; block < site.layers * 2 * site.heads; ++block)
-      std::memset(page + site.offset * element + (uint64_t(block) * LOOPC_PAGE_ROWS + r) * bytes,
-                  poison == Poison::On ? 0xff : 0, bytes);
+    for (int64_t block = 0; block < site.layersOfRow() * 2 * site.heads; ++block)
+      f(page + site.offset * element + (uint64_t(block) * LOOPC_PAGE_ROWS + r) * bytes, size_t(site.dim));
   }
+}
+
+void KvPool::fillRow(int32_t row) {
+  pieces(row, [&](uint8_t *at, size_t n) {
+    std::memset(at, poison == Poison::On ? 0xff : 0, n * size_t(blockBytes(layout.dtype)));
+  });
+}
+
+void KvPool::mean(const std::vector<int32_t> &rows, int32_t into) {
+  std::vector<float> sum;
+  for (int32_t row : rows) {
+    size_t at = 0;
+    pieces(row, [&](const uint8_t *from, size_t n) {
+      sum.resize(std::max(sum.size(), at + n), 0.0f);
+      for (size_t i = 0; i < n; ++i) {
+        float value;
+        if (layout.dtype == DType::BF16) {
+          uint16_t bits;
+          std::memcpy(&bits, from + i * 2, 2);
+          value = bf16ToF32(bits);
+        } else {
+          std::memcpy(&value, from + i * 4, 4);
+        }
+        sum[at++] += value;
+      }
+    });
+  }
+  size_t at = 0;
+  pieces(into, [&](uint8_t *to, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+      float value = sum[at++] / float(rows.size());
+      if (layout.dtype == DType::BF16) {
+        uint16_t bits = f32ToBF16(value);
+        std::memcpy(to + i * 2, &bits, 2);
+      } else {
+        std::memcpy(to + i * 4, &value, 4);
+      }
+    }
+  });
+}
+
+void KvPool::copyLayer(int32_t row, int64_t layer, const KvPool &from, int32_t source, int64_t sourceLayer) {
+  const SiteInfo &to = layout.sites.front(), &other = from.layout.sites.front();
+  auto shape = [](const KvPool &pool) {
+    return std::to_string(pool.layout.sites.size()) + " site of " + std::to_string(pool.layout.sites.front().heads) +
+           " heads of " + std::to_string(pool.layout.sites.front().dim) + " in " + std::string(dtypeName(pool.layout.dtype));
+  };
+  if (shape(*this) != shape(from) || layout.sites.size() != 1)
+    throw Error("", "rows of stage " + std::string(stageName(from.layout.stage)) + " in the place of those of stage " +
+                        std::string(stageName(layout.stage)),
+                shape(*this), shape(from));
+  uint64_t bytes = uint64_t(to.dim) * uint64_t(blockBytes(layout.dtype));
+  auto at = [&](const KvPool &pool, const SiteInfo &site, int32_t r, int64_t l, int64_t block) {
+    return pool.base + uint64_t(r / int32_t(LOOPC_PAGE_ROWS)) * pool.pageBytes +
+           site.offset * uint64_t(blockBytes(layout.dtype)) +
+           (uint64_t(l * 2 * site.heads + block) * LOOPC_PAGE_ROWS + uint64_t(r) % LOOPC_PAGE_ROWS) * bytes;
+  };
+  for (int64_t block = 0; block < 2 * to.heads; ++block)
+    std::memcpy(at(*this, to, row, layer, block), at(from, other, source, sourceLayer, block), bytes);
 }
 
 uint64_t KvPool::rowsInUse() const {

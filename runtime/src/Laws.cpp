@@ -57,8 +57,7 @@ void checkCausality(const LawCall &call, const LawSequence &s) {
     for (const LawLane &l : s.lanes) {
       int32_t done = l.done + (l.inCall ? j : 0);
       if (l.inCall && behind) {
-        // In a chunk all take an iteration together; what a plane holds is then part of the function.
-        int32_t need = s.order == Order::Chunk ? done + 1 : s.policy->need[size_t(done)];
+        int32_t need = needOf(*s.policy, s.order, done);
         if (need == Policy::finished || least < need)
           fail(s,
                at(*behind) + " to have " +
@@ -96,7 +95,7 @@ void checkSteps(const LawCall &call, const LawSequence &s) {
 void checkGroups(const ModelInfo &info, const LawCall &call, const LawSequence &s) {
   const LawLane *first = nullptr;
   for (const LawLane &l : s.lanes) {
-    if (l.exited || (!l.inCall && !first && s.order == Order::Free && info.contract.group == "lane"))
+    if (l.exited || (!l.inCall && !first && (s.order == Order::Free || s.order == Order::Pass) && info.contract.group == "lane"))
       continue;
     if (!first) {
       first = &l;

@@ -119,45 +119,58 @@ Stage stageOf(const Node &n) {
   return s == "prelude" ? Stage::Prelude : s == "core" ? Stage::Core : s == "coda" ? Stage::Coda : Stage::Head;
 }
 
-/// "ring(2)" is map ring with parameter 2; last_exited, always_last and upto are depth_indexed with a hole rule.
+/// "anchor(8, 1)" is map anchor with these sizes; last_exited and always_last are depth_indexed with a hole rule.
 PolicyInfo readPolicy(const Node &n) {
   PolicyInfo p;
   p.name = n.at("name").string();
-  p.map = p.name.substr(0, p.name.find('('));
-  if (auto open = p.name.find('('); open != std::string::npos) {
-    char *end = nullptr;
-    long k = std::strtol(p.name.c_str() + open + 1, &end, 10);
-    if (*end != ')' || k < 1 || k > 65535)
-      n.at("name").fail("a policy with a parameter in 1 .. 65535", rt::quoted(p.name));
-    p.parameter = int32_t(k);
-  }
+  std::string map = p.name.substr(0, p.name.find('('));
+  int sizes = 0;
+  if (size_t at = p.name.find('('); at != std::string::npos)
+    for (const char *from = p.name.c_str() + at + 1; sizes < 2; ++sizes) {
+      char *end = nullptr;
+      p.sizes[size_t(sizes)] = std::strtol(from, &end, 10);
+      if (end == from || p.sizes[size_t(sizes)] < 1 || p.sizes[size_t(sizes)] > 65535)
+        break;
+      from = end + (*end == ',');
+    }
   p.holes = n.has("holes") ? n.at("holes").oneOf({"refuse", "last_exited", "latest", "always_last"}) : "";
   if (p.holes == "latest") // the newest plane not deeper than the query: a token has all planes up to its exit
     p.holes = "last_exited";
-  if (p.map == "last_exited" || p.map == "always_last") {
-    p.holes = p.map;
-    p.map = "depth_indexed";
+  if (map == "last_exited" || map == "always_last") {
+    p.holes = map;
+    map = "depth_indexed";
   }
-  bool known = false, parameter = false;
-  for (const char *name : {"depth_indexed", "single", "boundaries"})
-    known |= p.map == name;
-  for (const char *name : {"ring", "stride", "first_then_shared", "last"})
-    parameter |= p.map == name;
-  if (!known && !parameter)
-    n.at("name").fail("a policy of depth_indexed, last_exited, always_last, single, boundaries, ring(k), stride(k), "
-                      "first_then_shared(k) or last(k)",
-                      rt::quoted(p.name));
-  if (parameter && n.has("parameter"))
-    p.parameter = int32_t(n.at("parameter").integer(1, 65535));
-  if (parameter && p.parameter < 1)
-    n.at("name").fail("a parameter, as in " + p.map + "(2)", rt::quoted(p.name));
-  if (p.holes.empty())
-    p.holes = p.map == "single" || p.map == "stride" || p.map == "first_then_shared" ? "last_exited" : "refuse";
-  p.order = n.at("order").oneOf({"free", "token", "chunk"});
+  int found = findKvMap(map);
+  if (found < 0) {
+    std::string known = "last_exited, always_last";
+    for (const KvMapInfo &m : kvMaps)
+      known += ", " + std::string(m.name) + (m.sizes == 0 ? "" : m.sizes == 1 ? "(k)" : "(n, k)");
+    n.at("name").fail("a policy of " + known, rt::quoted(p.name));
+  }
+  p.map = KvMap(found);
+  if (sizes != kvMaps[found].sizes)
+    n.at("name").fail(std::to_string(kvMaps[found].sizes) + " sizes of " + map + " in 1 .. 65535", rt::quoted(p.name));
+  if (n.has("steps"))
+    p.steps = int32_t(n.at("steps").integer(1, 65535));
+  if (n.has("keep")) {
+    std::string keep = n.at("keep").oneOf({"last", "first", "mean"});
+    p.keep = keep == "first" ? Keep::First : keep == "mean" ? Keep::Mean : Keep::Last;
+  }
+  if (n.has("coda_overwrites")) {
+    if (!n.at("coda_overwrites").value.is_boolean())
+      n.at("coda_overwrites").fail("true or false", rt::quoted(n.at("coda_overwrites").value.dump()));
+    p.codaOverwrites = n.at("coda_overwrites").value.get<bool>();
+  }
+  if (p.holes.empty()) {
+    bool shallow = p.map == KvMap::single || p.map == KvMap::stride || p.map == KvMap::first_then_shared ||
+                   p.map == KvMap::anchor;
+    p.holes = shallow ? "last_exited" : "refuse";
+  }
+  p.order = n.at("order").oneOf({"free", "token", "pass", "chunk"});
   p.planeZero = n.at("write").oneOf({"d", "0"}) == "0";
   if (n.at("read").oneOf({"d", "0"}) != n.at("write").string())
     n.at("read").fail("the plane that is written (" + n.at("write").string() + ")", n.at("read").string());
-  if (p.planeZero && p.map != "single")
+  if (p.planeZero && (p.map != KvMap::single || p.keep != Keep::Last))
     n.at("write").fail("d, for a policy with several planes", "0");
   return p;
 }
@@ -183,7 +196,11 @@ void readPools(const Node &root, ModelInfo &m) {
       site.heads = s.at("heads").integer(1, 65536);
       site.dim = s.at("dim").integer(1, 65536);
       site.offset = s.has("offset") ? s.at("offset").size() : 0;
-      uint64_t end = site.offset + uint64_t(site.layers * 2 * site.heads * site.dim) * LOOPC_PAGE_ROWS;
+      if (s.has("step_stride")) {
+        site.firstStep = s.at("first_step").integer(0, 65535);
+        site.stepStride = s.at("step_stride").integer(1, 65535);
+      }
+      uint64_t end = site.offset + uint64_t(site.layersOfRow() * 2 * site.heads * site.dim) * LOOPC_PAGE_ROWS;
       if (end * uint64_t(blockBytes(p.dtype)) > p.pageBytes)
         s.fail("a site inside the page of " + std::to_string(p.pageBytes) + " bytes",
                "its end at byte " + std::to_string(end * uint64_t(blockBytes(p.dtype))));
@@ -317,7 +334,7 @@ void readLoop(const Node &root, ModelInfo &m) {
   else if (m.poolOf(Stage::Core) >= 0)
     root.fail("a policy, since the loop attends", "none");
   else {
-    m.policy.name = m.policy.map = "depth_indexed";
+    m.policy.name = "depth_indexed";
     m.policy.holes = "last_exited";
     m.policy.order = "free";
   }
@@ -329,7 +346,7 @@ void readLoop(const Node &root, ModelInfo &m) {
     else
       m.contract.lag = int32_t(lag.integer(0, 1));
     m.contract.group = n.at("group").oneOf({"lane", "whole"});
-    m.contract.order = n.at("order").oneOf({"free", "token", "chunk"});
+    m.contract.order = n.at("order").oneOf({"free", "token", "pass", "chunk"});
     m.contract.couple = n.at("couple").oneOf({"lane", "sequence", "call"});
   }
 }

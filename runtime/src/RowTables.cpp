@@ -7,13 +7,13 @@ namespace loopc::rt {
 
 RowTables::RowTables(const ModelInfo &info, KvPools &pools, const Policy &policy)
     : info(info), pools(pools), policy(policy), corePool(info.poolOf(Stage::Core)), codaPool(info.poolOf(Stage::Coda)) {
-  firstLogical.assign(policy.physicalPlanes, 0);
-  for (int32_t d = policy.loops - 1; d >= 0; --d)
-    firstLogical[policy.physical[size_t(d)]] = uint32_t(d);
+  firstStep.assign(policy.writtenPlanes(), 0);
+  for (int32_t s = policy.loops * policy.steps - 1; s >= 0; --s)
+    firstStep[policy.written(s)] = s;
   planes.resize(pools.size());
   openPages.resize(pools.size());
   for (size_t p = 0; p < pools.size(); ++p)
-    openPages[p].resize(int(p) == corePool ? std::max<size_t>(policy.physicalPlanes, 1) : 1);
+    openPages[p].resize(int(p) == corePool ? std::max<size_t>(policy.writtenPlanes(), 1) : 1);
 }
 
 uint32_t RowTables::planeCount(size_t pool) const { return int(pool) == corePool ? policy.logicalPlanes : 1; }
@@ -85,12 +85,19 @@ void RowTables::open(Stage stage, int32_t d, uint32_t position) {
       set(p, entry, takeRow(p, openPages[p][0], position));
     return;
   }
-  int32_t &entry = planes[p][size_t(policy.logical(d)) * room + position];
-  if (entry >= 0)
-    return;
-  uint32_t physical = policy.physical[size_t(d)];
-  int32_t row = planes[p][size_t(policy.logical(int32_t(firstLogical[physical]))) * room + position];
-  set(p, entry, row >= 0 ? row : takeRow(p, openPages[p][physical], position));
+  for (int32_t step = d * policy.steps; step < (d + 1) * policy.steps; ++step) {
+    int32_t &entry = core(step, position);
+    if (entry >= 0)
+      continue;
+    uint32_t plane = policy.written(step);
+    int32_t row = core(firstStep[plane], position);
+    set(p, entry, row >= 0 ? row : takeRow(p, openPages[p][plane], position));
+  }
+}
+
+int32_t &RowTables::core(int32_t step, uint32_t position) {
+  uint32_t plane = policy.logicalPlanes == 1 ? 0 : uint32_t(step);
+  return planes[size_t(corePool)][size_t(plane) * room + position];
 }
 
 int32_t RowTables::row(Stage stage, uint32_t plane, uint32_t position) const {
@@ -104,34 +111,79 @@ bool RowTables::exclusive(Stage stage, int32_t d, uint32_t position) const {
   int pool = info.poolOf(stage);
   if (pool < 0)
     return true;
-  int32_t own = row(stage, pool == corePool ? policy.logical(d) : 0, position);
-  if (own < 0)
-    return false;
-  uint32_t uses = 0;
-  for (uint32_t plane = 0; plane < planeCount(size_t(pool)); ++plane)
-    uses += planes[size_t(pool)][size_t(plane) * room + position] == own;
-  return pools[size_t(pool)]->references(own) == uses;
+  int32_t steps = pool == corePool ? policy.steps : 1;
+  for (int32_t l = 0; l < steps; ++l) {
+    int32_t own = row(stage, pool == corePool ? policy.logical(d, l) : 0, position);
+    if (own < 0)
+      return false;
+    uint32_t uses = 0;
+    for (uint32_t plane = 0; plane < planeCount(size_t(pool)); ++plane)
+      uses += planes[size_t(pool)][size_t(plane) * room + position] == own;
+    if (pools[size_t(pool)]->references(own) != uses)
+      return false;
+  }
+  return true;
 }
 
 void RowTables::leave(uint32_t position, int32_t done) {
-  if (corePool < 0 || done < 1 || policy.logicalPlanes == 1)
-    return;
+  if (corePool >= 0 && done > 0 && policy.logicalPlanes > 1)
+    collapse(position, done, policy.pass ? done * policy.steps : 0);
+}
+
+void RowTables::collapse(uint32_t position, int32_t done, int32_t first) {
   size_t p = size_t(corePool);
-  auto at = [&](int32_t d) -> int32_t & { return planes[p][size_t(d) * room + position]; };
-  int32_t last = at(done - 1);
-  if (policy.holes == Holes::AlwaysLast) {
-    for (int32_t d = 0; d < policy.loops; ++d)
-      if (at(d) != last)
-        set(p, at(d), last);
-  } else if (policy.holes == Holes::LastExited) {
-    // A call of several iterations opened rows that an early exit left unwritten: those go too.
-    for (int32_t d = done; d < policy.loops; ++d) {
-      int32_t first = int32_t(firstLogical[policy.physical[size_t(d)]]);
-      int32_t row = first < done ? at(first) : last;
-      if (at(d) != row)
-        set(p, at(d), row);
+  int32_t all = policy.loops * policy.steps;
+  if (policy.keep == Keep::Mean && first == 0)
+    for (int32_t l = 0; l < policy.steps; ++l) {
+      std::vector<int32_t> rows;
+      for (int32_t d = 0; d < done; ++d)
+        rows.push_back(core(d * policy.steps + l, position));
+      int32_t &into = core(l, position);
+      if (pools[p]->references(into) > 1) // a fork reads it
+        set(p, into, takeRow(p, openPages[p][policy.written(l)], position));
+      pools[p]->mean(rows, into);
     }
+  // A call of several iterations opened rows that an early exit left unwritten: those go too.
+  std::vector<int32_t> rows;
+  for (int32_t s = first; s < all; ++s) {
+    int32_t source = policy.source(s, done);
+    rows.push_back(source < 0 ? -1 : core(source, position));
   }
+  for (int32_t s = first; s < all; ++s)
+    if (int32_t &entry = core(s, position); entry != rows[size_t(s - first)])
+      set(p, entry, rows[size_t(s - first)]);
+}
+
+void RowTables::settle(uint32_t first, std::span<const int32_t> done) {
+  if (corePool < 0 || !policy.flight)
+    return;
+  if (policy.pass && policy.logicalPlanes > 1)
+    for (size_t i = 0; i < done.size(); ++i)
+      if (done[i] > 0)
+        collapse(first + uint32_t(i), done[i], 0);
+  // Pages stay open only for planes whose rows are kept.
+  std::vector<bool> keeps(policy.writtenPlanes());
+  for (int32_t s = 0; s < policy.loops * policy.steps; ++s)
+    keeps[size_t(policy.source(s, policy.loops))] = true;
+  size_t p = size_t(corePool);
+  for (size_t plane = 0; plane < keeps.size(); ++plane)
+    if (!keeps[plane])
+      for (int32_t &page : openPages[p][plane].pages)
+        if (page >= 0) {
+          pools[p]->dropPage(page);
+          page = -1;
+        }
+}
+
+void RowTables::overwrite(uint32_t position) {
+  if (policy.overwritten.empty() || corePool < 0 || codaPool < 0)
+    return;
+  KvPool &core = *pools[size_t(corePool)], &coda = *pools[size_t(codaPool)];
+  const SiteInfo &to = core.info().sites.front(), &from = coda.info().sites.front();
+  for (int32_t d = 0; d < policy.loops; ++d)
+    for (int64_t l = 0; policy.overwritten[size_t(d)] >= 0 && l < to.layers; ++l)
+      if (int64_t layer = policy.overwritten[size_t(d)] * to.layers + l; layer < from.layers)
+        core.copyLayer(row(Stage::Core, policy.logical(d), position), l, coda, row(Stage::Coda, 0, position), layer);
 }
 
 void RowTables::openReadout(int32_t d, uint32_t first, std::span<const uint32_t> lanes) {

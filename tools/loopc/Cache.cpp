@@ -73,7 +73,8 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
     add(accident.name + (accident.on ? " on" : " off"));
   add(checkpoint);
   add(std::to_string(request.maxMsPerToken));
-  add(request.kv.map + "(" + std::to_string(request.kv.size) + ") " + request.kv.holes + " " + request.kv.order);
+  add(request.kv.map + "(" + std::to_string(request.kv.sizes[0]) + ", " + std::to_string(request.kv.sizes[1]) + ", " +
+      request.kv.unit + ", " + request.kv.keep + (request.kv.codaOverwrites ? ", coda) " : ") ") + request.kv.holes + " " + request.kv.order);
   add(request.dtype + " " + request.kvDtype + " " + std::to_string(context) + (request.leaving ? " leaving" : "") +
       (request.profile ? " profile" : ""));
   add(targetText(request.cpu));

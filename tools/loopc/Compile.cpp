@@ -153,7 +153,10 @@ private:
     options.loops = request.loops;
     options.maxMsPerToken = request.maxMsPerToken;
     options.policy = request.kv.map;
-    options.policySize = request.kv.size;
+    std::copy(std::begin(request.kv.sizes), std::end(request.kv.sizes), options.policySizes);
+    options.policyUnit = request.kv.unit;
+    options.policyKeep = request.kv.keep;
+    options.policyCodaOverwrites = request.kv.codaOverwrites;
     options.holes = request.kv.holes;
     options.order = request.kv.order;
     options.leavingExit = request.leaving;

@@ -14,11 +14,12 @@
 
 namespace loopc::driver {
 
-/// `--kv "map(size), holes rule, order o"`; empty parts: as the spec says.
+/// `--kv "map(sizes, unit = u, keep = k, coda = overwrites), holes rule, order o"`; empty parts: as the spec says.
 struct KvClause {
   std::string map;
-  int64_t size = 0;
-  std::string holes, order;
+  int64_t sizes[2] = {0, 0};
+  std::string unit, keep, holes, order;
+  bool codaOverwrites = false;
 };
 
 struct CompileRequest {

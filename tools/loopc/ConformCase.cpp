@@ -288,6 +288,13 @@ private:
     case Kind::Generate:
       plan.generate = whole(action.expr, captures);
       break;
+    case Kind::Stop:
+      for (const auto &one : words::evaluate(table, action.expr, captures))
+        if (!one.is_number_integer())
+          table.fail(action.place, "a list of token ids", one.dump());
+        else
+          plan.stop.insert(one.get<int32_t>());
+      break;
     case Kind::Calls: {
       nlohmann::json list = words::evaluate(table, action.expr, captures);
       if (!list.is_array())

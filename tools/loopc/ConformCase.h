@@ -70,6 +70,7 @@ struct CasePlan {
   };
   std::optional<Use> exitAfter, minLoops;
   std::optional<int64_t> prompt, generate;
+  std::set<int32_t> stop;
   std::vector<int64_t> calls;
   CaseTensor tokens;
   std::optional<CaseTensor> mask, exits_;

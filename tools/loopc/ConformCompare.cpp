@@ -47,7 +47,7 @@ public:
     }
     SequenceValue result;
     result.rows = 1;
-    result.data = {words::evaluateNumber(table, expr, scope)};
+    result.data = {rounded(words::evaluateNumber(table, expr, scope))};
     return result;
   }
 
@@ -120,15 +120,16 @@ private:
   /// The trace of a name from iteration `first` on; -1 is the value before the first.
   SequenceValue trace(const Expr &expr, int64_t first) {
     const Expr &base = expr.args[0];
-    if (base.kind != Kind::Name)
-      table.fail(base.place, "a name", "an expression");
+    bool inLayer = base.kind == Kind::Call && base.text == "layer";
+    if (base.kind != Kind::Name && !inLayer)
+      table.fail(base.place, "a name or layer()", "an expression");
     if (first < -1 || first > run.loops)
       table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(run.loops - 1), std::to_string(first));
     SequenceValue start, rest;
-    if (base.text == "logits") {
+    if (!inLayer && base.text == "logits") {
       rest = make(run.positions, run.loops, run.vocab, run.iterationLogits);
       start = make(run.positions, 1, run.vocab, std::vector<double>(size_t(run.positions * run.vocab), std::nan("")));
-    } else if (const rt::Observation *seen = observed(base.text)) {
+    } else if (const rt::Observation *seen = observed(inLayer ? layerTap(table, base, scope) : base.text)) {
       rest = make(run.positions, run.loops, elements(*seen), seen->iterations);
       start = make(run.positions, 1, elements(*seen), seen->prelude);
     } else {
@@ -137,8 +138,16 @@ private:
     return slice(concat(start, rest), first + 1, run.loops - first);
   }
 
+  /// A result inside `bf16(…)` is rounded.
+  double rounded(double x) const { return bf16 ? double(rt::bf16ToF32(rt::f32ToBF16(float(x)))) : x; }
+
   SequenceValue call(const Expr &expr) {
     const std::string &name = expr.text;
+    if (name == "bf16") {
+      Evaluator inside = *this;
+      inside.bf16 = true;
+      return inside.value(expr.args[0]);
+    }
     if (name == "keys")
       return run.keys;
     if (name == "values")
@@ -159,6 +168,24 @@ private:
       return make(run.positions, 1, elements(*seen), seen->final);
     }
     SequenceValue first = value(expr.args[0]);
+    for (double &x : first.data)
+      x = rounded(x);
+    if (name == "sigmoid") {
+      for (double &x : first.data)
+        x = rounded(1 / (1 + std::exp(-x)));
+      return first;
+    }
+    if (name == "reach") {
+      SequenceValue least = value(expr.args[1]);
+      std::vector<double> at;
+      for (int64_t row = 0; row < first.rows; ++row) {
+        int64_t step = 0;
+        while (step + 1 < first.steps && first.at(row, step, 0) < least.at(row, 0, 0))
+          ++step;
+        at.push_back(double(step));
+      }
+      return make(first.rows, 1, 1, at);
+    }
     if (name == "concat")
       return concat(first, value(expr.args[1]));
     if (name == "expect") {
@@ -183,8 +210,9 @@ private:
           double y = sum += x;
           if (name == "hazard") {
             y = step + 1 < first.steps ? x * stay : stay;
-            stay *= 1 - x;
+            stay = rounded(stay * rounded(1 - x));
           }
+          y = rounded(y);
           result.data[size_t((row * first.steps + step) * first.features + f)] = y;
         }
       }
@@ -232,12 +260,15 @@ private:
             table.fail(expr.place, "`+`, `-`, `*` or `/` on values of the model", "`" + expr.text + "`");
           }
         }
+    for (double &x : result.data)
+      x = rounded(x);
     return result;
   }
 
   const words::Table &table;
   const words::Scope &scope;
   const SequenceRun &run;
+  bool bf16 = false;
 };
 
 } // namespace

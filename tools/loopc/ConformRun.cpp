@@ -221,7 +221,8 @@ private:
         SequenceRun &run = runs[size_t(b)];
         std::vector<int32_t> tokens;
         for (int64_t s = std::max(at, run.pad); s < at + count; ++s)
-          tokens.push_back(int32_t(plan.tokens.values[size_t(b * length + s)]));
+          if (int32_t token = int32_t(plan.tokens.values[size_t(b * length + s)]); token >= 0) // -1: behind a prompt
+            tokens.push_back(token);
         if (tokens.empty())
           continue;
         run.tokens.insert(run.tokens.end(), tokens.begin(), tokens.end());
@@ -231,19 +232,30 @@ private:
       collect(engine, ids, fed, runs);
       at += count;
     }
+    std::vector<bool> going(size_t(sequences), generate > 0);
     for (int64_t step = 0; step < generate; ++step) {
       for (int64_t b = 0; b < sequences; ++b) {
         SequenceRun &run = runs[size_t(b)];
+        if (!going[size_t(b)])
+          continue;
         size_t vocab = size_t(run.vocab);
         int32_t token = rt::Sampler::argmax({run.logits.data() + run.logits.size() - vocab, vocab});
+        going[size_t(b)] = !plan.stop.count(token);
+        if (!going[size_t(b)])
+          continue;
         run.tokens.push_back(token);
         run.newTokens.push_back(token);
         if (step + 1 < generate)
           engine.enqueue(ids[size_t(b)], std::vector<int32_t>{token}, feed);
       }
       if (step + 1 < generate)
-        collect(engine, ids, std::vector<bool>(size_t(sequences), true), runs);
+        collect(engine, ids, going, runs);
     }
+    size_t longest = 0; // shorter ones end in padding
+    for (const SequenceRun &run : runs)
+      longest = std::max(longest, run.tokens.size());
+    for (SequenceRun &run : runs)
+      run.tokens.resize(longest, -1);
     if (wantKeys)
       for (int64_t b = 0; b < sequences; ++b)
         for (int kv = 0; kv < 2; ++kv)

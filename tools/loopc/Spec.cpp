@@ -149,15 +149,34 @@ KvClause parseKvClause(const std::string &text, const std::string &origin) {
       result.map = first;
       skipSpace();
       if (at < text.size() && text[at] == '(') {
-        ++at;
-        std::string size = word("a size");
-        if (size.size() > 6 || size.find_first_not_of("0123456789") != std::string::npos)
-          failExpected(origin, "a size of 1 to 999999", "`" + size + "`");
-        result.size = std::stoll(size);
-        skipSpace();
-        if (at >= text.size() || text[at] != ')')
-          failExpected(origin, "`)`", found());
-        ++at;
+        for (int sizes = 0;;) {
+          ++at;
+          std::string part = word("a size, `unit`, `keep` or `coda`");
+          skipSpace();
+          if (part == "unit" || part == "keep" || part == "coda") {
+            if (at >= text.size() || text[at] != '=')
+              failExpected(origin, "`=` after `" + part + "`", found());
+            ++at;
+            std::string value = word("a word");
+            if (part == "coda" && value != "overwrites")
+              failExpected(origin, "`coda = overwrites`", "`" + value + "`");
+            (part == "unit" ? result.unit : part == "keep" ? result.keep : value) = value;
+            result.codaOverwrites |= part == "coda";
+          } else {
+            if (part.size() > 6 || part.find_first_not_of("0123456789") != std::string::npos)
+              failExpected(origin, "a size of 1 to 999999", "`" + part + "`");
+            if (sizes == 2)
+              failExpected(origin, "at most two sizes", "`" + part + "`");
+            result.sizes[sizes++] = std::stoll(part);
+          }
+          skipSpace();
+          if (at < text.size() && text[at] == ',')
+            continue;
+          if (at >= text.size() || text[at] != ')')
+            failExpected(origin, "`)`", found());
+          ++at;
+          break;
+        }
       }
     }
     skipSpace();

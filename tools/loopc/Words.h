@@ -49,6 +49,7 @@ struct Action {
     Prompt,      ///< prompt expr: that many tokens in the first call, then one at a time
     Calls,       ///< calls expr: list of the tokens of each call
     Generate,    ///< generate expr: greedy continuation of the tokens
+    Stop,        ///< stop expr: list of ids that end the continuation and are not part of it
     Each,        ///< each NAME: one run for each element of the captured list; axis N
     DType,       ///< dtype f32 | bf16
     Accident,    ///< accident NAME

@@ -264,6 +264,8 @@ private:
       expr(Action::Kind::Calls);
     } else if (acceptName("generate")) {
       expr(Action::Kind::Generate);
+    } else if (acceptName("stop")) {
+      expr(Action::Kind::Stop);
     } else if (acceptName("each")) {
       result.kind = Action::Kind::Each;
       result.name = name("the name of a captured list");

@@ -12,6 +12,9 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"max", 2},       // of two constants
       {"hazard", 1},    // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
       {"cumsum", 1},    // running sum over a trace
+      {"sigmoid", 1},   // element by element
+      {"reach", 2},     // first iteration of a trace whose value is at least the second, else the last
+      {"bf16", 1},      // the same with every operand and result rounded to bf16
       {"expect", 2},    // sum over iterations of weight times value
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name

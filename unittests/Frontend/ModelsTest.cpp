@@ -42,6 +42,10 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedCheckpoint,
                                          Published{"parcae.loop", "parcae/config.json", "parcae/weights.safetensors"},
                                          Published{"parcae.loop", "parcae/parcae-linear/config.json", "parcae/parcae-linear/weights.safetensors"},
                                          Published{"parcae.loop", "parcae/parcae-add/config.json", "parcae/parcae-add/weights.safetensors"},
+                                         Published{"isodepth.loop", "isodepth/config.json", "isodepth/weights.safetensors"},
+                                         Published{"isodepth.loop", "isodepth/isodepth-additive/config.json", "isodepth/isodepth-additive/weights.safetensors"},
+                                         Published{"isodepth.loop", "isodepth/isodepth-hyperconnect/config.json", "isodepth/isodepth-hyperconnect/weights.safetensors"},
+                                         Published{"isodepth.loop", "isodepth/isodepth-passthrough/config.json", "isodepth/isodepth-passthrough/weights.safetensors"},
                                          Published{"saunshi.loop", "saunshi/config.json", "saunshi/weights.safetensors"},
                                          Published{"saunshi.loop", "saunshi/middle.config.json", "saunshi/middle.weights.safetensors"}),
                          [](const auto &info) {
@@ -55,7 +59,9 @@ class RealShapes : public testing::TestWithParam<const char *> {};
 
 TEST_P(RealShapes, EveryPublishedSizeMatches) {
   const std::string model = GetParam();
-  const nlohmann::json sizes = readJson("test/conformance/" + model + "/real_shapes.json");
+  nlohmann::json sizes = readJson("test/conformance/" + model + "/real_shapes.json");
+  if (sizes.contains("models"))
+    sizes = nlohmann::json(sizes["models"]);
   unsigned seen = 0;
   for (auto size = sizes.begin(); size != sizes.end(); ++size) {
     if (!size.value().is_object() || !size.value().contains("config") || !size.value().contains("parameters"))
@@ -74,7 +80,7 @@ TEST_P(RealShapes, EveryPublishedSizeMatches) {
   EXPECT_GE(seen, 2u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("ouro", "parcae", "saunshi"));
+INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("isodepth", "ouro", "parcae", "saunshi"));
 
 TEST(SmolLM2, NamesOfBothFormats) {
   const nlohmann::json config = readJson("test/conformance/smollm2/config.json");
@@ -152,7 +158,7 @@ TEST(Ouro, OptionsAndExit) {
   EXPECT_FALSE(checked.program->options[1].isCount);
   ASSERT_EQ(checked.program->loops.size(), 1u);
   EXPECT_TRUE(checked.program->loops[0].hasExit);
-  EXPECT_EQ(checked.program->loops[0].kv.map, KvMap::DepthIndexed);
+  EXPECT_EQ(checked.program->loops[0].kv.map, "depth_indexed");
   EXPECT_EQ(checked.program->outputs, (std::vector<std::string>{"logits", "expected"}));
 }
 

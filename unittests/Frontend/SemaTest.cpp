@@ -241,4 +241,37 @@ logits = linear@o(h) -> [vocab])");
   EXPECT_EQ(c.code(), "L0720");
 }
 
+TEST(KvMaps, SizesUnitAndKeepAreChecked) {
+  auto loop = [](const std::string &kv) {
+    return Checked(head + R"(fn block(x: [d]) -> [d] {
+  q = linear@q(x) -> [heads, hd]
+  k = linear@k(x) -> [heads, hd]
+  v = linear@v(x) -> [heads, hd]
+  x + (linear@o(attend(q, k, v, causal)) -> [d])
+}
+state h = embed@e(token, vocab) -> [d]
+loop t < loops, kv )" + kv + R"( { h = block@core(h) }
+logits = linear@head(h) -> [vocab])");
+  };
+  for (const char *right : {"ring(2), order token", "anchor(3, 2), order pass", "last(2), order by_call", "boundaries, order token",
+                            "ring(3, unit = layer_step), order by_call", "single(keep = mean), order pass",
+                            "last(1, coda = overwrites), order by_call"}) {
+    Checked c = loop(right);
+    EXPECT_TRUE(c.program) << right << c.messages();
+  }
+  Checked anchor = loop("anchor(n, 2, unit = layer_step), order token");
+  ASSERT_TRUE(anchor.program) << anchor.messages();
+  const KvPolicy &kv = anchor.program->loops[0].kv;
+  EXPECT_EQ(kv.map, "anchor");
+  EXPECT_EQ(kv.sizes[0], 3);
+  EXPECT_EQ(kv.sizes[1], 2);
+  EXPECT_EQ(kv.unit, "layer_step");
+  for (const char *wrong : {"ring, order token", "ring(0), order token", "ring(2, 3), order token", "anchor(2), order token",
+                            "boundaries(2), order token", "ring(2, unit = layers), order token", "ring(2, keep = mean), order token",
+                            "single(keep = middle), order token", "ring(2, coda = overwrites), order token", "rings(2), order token"})
+    EXPECT_EQ(loop(wrong).code(), "L0411") << wrong;
+  for (const char *unordered : {"anchor(3, 2)", "last(2)", "boundaries", "single(keep = first)"})
+    EXPECT_EQ(loop(unordered).code(), "L0415") << unordered;
+}
+
 } // namespace

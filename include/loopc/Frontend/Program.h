@@ -196,15 +196,16 @@ struct ProgramSite {
   ProgramLoc loc;
 };
 
-enum class KvMap : uint8_t { DepthIndexed, Single, Ring, FirstThenShared, Stride, Recompute, LastExited, Custom };
 enum class KvHoles : uint8_t { Refuse, Latest, AlwaysLast, LastExited, Skip, Zero };
 enum class KvOrder : uint8_t { Free, Token, Pass, ByCall };
 
 /// The policy of a loop: where planes are stored, what stands for a missing plane, which order tokens take.
 struct KvPolicy {
-  KvMap map = KvMap::DepthIndexed;
-  int64_t parameter = 0;
-  std::string unit; ///< ring: "recurrence" (default) or "layer_step"
+  std::string map = "depth_indexed"; ///< a map of KvMaps.def, `recompute`, or the name of a `policy`
+  int64_t sizes[2] = {0, 0};
+  std::string unit = "recurrence"; ///< what the map counts: recurrence or layer_step
+  bool codaOverwrites = false;     ///< published accident, see #loop.kv
+  std::string keep = "last";       ///< row of a finished token that `single` keeps: last, first or mean
   KvHoles holes = KvHoles::Refuse;
   KvOrder order = KvOrder::Free;
   std::string text; ///< as written

@@ -24,7 +24,10 @@ struct PlanOptions {
   double maxMsPerToken = 0;         ///< budget of a decoded token, milliseconds; only without `loops`
   double gigabytesPerSecond = 20;   ///< memory bandwidth of the cost model
   std::string policy;               ///< K/V map: depth_indexed, last_exited, always_last, single
-  int64_t policySize = 0;           ///< parameter of the map
+  int64_t policySizes[2] = {0, 0};  ///< sizes of the map
+  std::string policyUnit;           ///< recurrence, layer_step
+  std::string policyKeep;           ///< last, first, mean
+  bool policyCodaOverwrites = false;
   std::string holes;                ///< refuse, last_exited, …
   std::string order;                ///< free, token, pass, by_call
   bool leavingExit = false;         ///< refuse a policy without a rule for planes that an exit leaves out

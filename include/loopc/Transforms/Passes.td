@@ -43,8 +43,12 @@ def LoopPlanCounts : ModelPass<"loop-plan-counts"> {
 def LoopPlanKV : ModelPass<"loop-plan-kv"> {
   let summary = "writes down which plane each iteration writes and reads, and refuses policies that have no meaning";
   let options = [
-    Option<"policy", "policy", "std::string", "\"\"", "map that replaces the spec's: depth_indexed, single, ring, stride, first_then_shared; last_exited, latest and always_last are depth_indexed with a rule for holes">,
-    Option<"size", "size", "int64_t", "0", "parameter of the map (ring, first_then_shared, stride)">,
+    Option<"policy", "policy", "std::string", "\"\"", "map that replaces the spec's (KvMaps.def); last_exited, latest and always_last are depth_indexed with a rule for holes">,
+    Option<"size", "size", "int64_t", "0", "first size of the map: ring(size), anchor(size, period)">,
+    Option<"period", "period", "int64_t", "0", "second size of the map">,
+    Option<"unit", "unit", "std::string", "\"\"", "what the map counts: recurrence, layer_step">,
+    Option<"keep", "keep", "std::string", "\"\"", "row of a finished token that single keeps: last, first, mean">,
+    Option<"codaOverwrites", "coda-overwrites", "bool", "false", "published accident: rows of the coda take the place of the loop's where the map names their planes">,
     Option<"holes", "holes", "std::string", "\"\"", "rule for holes that replaces the spec's">,
     Option<"order", "order", "std::string", "\"\"", "order of a prompt that replaces the spec's">,
     Option<"rows", "rows", "std::string", "\"f32\"", "element type of stored rows: f32, bf16">,

@@ -49,10 +49,12 @@ public:
     size_t pool = offsetof(loopc_memory, pools) + sizeof(loopc_pool) * op.getPool();
     base = ctx.field(ctx.memory, pool + offsetof(loopc_pool, base), e.ptrType());
     pageBytes = ctx.field(ctx.memory, pool + offsetof(loopc_pool, page_bytes), e.i64());
-    Value layer = e.c(0);
+    layer = e.c(0);
     for (auto [value, step] : llvm::zip(op.getIndex(), op.getStrides()))
       layer = e.add(layer, e.mul(ctx.index(value), step));
-    siteBase = e.at(e.at(base, static_cast<int64_t>(op.getOffset()) * rowWidth), e.mul(layer, 2 * keyHeads * headBytes()));
+    siteBase = e.at(base, static_cast<int64_t>(op.getOffset()) * rowWidth);
+    if (!op.getPlane().isFunctionOfDim(1)) // else a row holds one layer
+      siteBase = e.at(siteBase, e.mul(layer, 2 * keyHeads * headBytes()));
     e.pieces(padded(), 32, [&](Value i, int64_t n) { e.store(e.splatF32(0.0, n), e.at(zeros, e.mul(i, 4))); });
 
     // Few lanes: an item has one, so that every worker gets some. Many: as many as may share keys.
@@ -100,7 +102,7 @@ private:
     Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
     Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
     Value prefix = e.widenU(ctx.field(record, offsetof(loopc_sequence, prefix), e.i32()));
-    planeRows = e.at(table, e.mul(e.mul(emitAffine(e, op.getPlane(), iteration), stride), 4));
+    planeRows = e.at(table, e.mul(e.mul(emitAffine(e, op.getPlane(), {iteration, layer}), stride), 4));
     keysBase = e.at(siteBase, e.mul(head, headBytes()));
     valuesBase = e.at(keysBase, keyHeads * headBytes());
     first = e.c(0);
@@ -339,7 +341,7 @@ private:
   int64_t rowWidth;
   Value query, ends, offsets, scores, sums, zeros, part, total;
   Value wideKeys, wideValues; // rows of a block as f32, unless they are
-  Value base, pageBytes, siteBase, keysBase, valuesBase, planeRows, first;
+  Value layer, base, pageBytes, siteBase, keysBase, valuesBase, planeRows, first;
 };
 } // namespace
 

@@ -97,13 +97,13 @@ Value PhaseContext::constantData(DenseElementsAttr value) {
   return LLVM::AddressOfOp::create(e.b, e.loc, e.ptrType(), name);
 }
 
-static Value emitAffineExpr(Emit &e, AffineExpr expr, Value dim) {
+static Value emitAffineExpr(Emit &e, AffineExpr expr, ValueRange dims) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return e.c(constant.getValue());
-  if (isa<AffineDimExpr, AffineSymbolExpr>(expr))
-    return dim;
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return dims[dim.getPosition()];
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  Value l = emitAffineExpr(e, binary.getLHS(), dim), r = emitAffineExpr(e, binary.getRHS(), dim);
+  Value l = emitAffineExpr(e, binary.getLHS(), dims), r = emitAffineExpr(e, binary.getRHS(), dims);
   switch (expr.getKind()) {
   case AffineExprKind::Add:
     return e.add(l, r);
@@ -118,7 +118,7 @@ static Value emitAffineExpr(Emit &e, AffineExpr expr, Value dim) {
   }
 }
 
-Value loopc::codegen::emitAffine(Emit &e, AffineMap map, Value dim) { return emitAffineExpr(e, map.getResult(0), dim); }
+Value loopc::codegen::emitAffine(Emit &e, AffineMap map, ValueRange dims) { return emitAffineExpr(e, map.getResult(0), dims); }
 
 SmallVector<Value> loopc::codegen::emitElements(PhaseContext &ctx, Block &block, ArrayRef<Value> arguments, int64_t n) {
   Emit &e = ctx.e;

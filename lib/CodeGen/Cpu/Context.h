@@ -68,7 +68,7 @@ private:
 };
 
 /// An affine function of one dimension as i64 arithmetic.
-mlir::Value emitAffine(Emit &e, mlir::AffineMap map, mlir::Value dim);
+mlir::Value emitAffine(Emit &e, mlir::AffineMap map, mlir::ValueRange dims);
 
 // Bodies of phases. Each reserves the scratch it needs.
 void emitRows(PhaseContext &ctx, mlir::task::PhaseOp phase, ScratchPlan &scratch);

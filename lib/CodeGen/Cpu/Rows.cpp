@@ -270,6 +270,11 @@ private:
       Value bytes = e.mul(i, 4);
       Value angle = e.mulF(e.splat(position, n), e.load(e.vecF32(n), e.at(table, bytes)));
       auto [s, c] = sinCos(angle, n);
+      if (op.getBackward())
+        s = arith::NegFOp::create(e.b, e.loc, s);
+      if (op.getTable() && op.getTable()->isBF16())
+        for (Value *entry : {&s, &c})
+          *entry = e.extendBF16(e.roundBF16(*entry));
       e.store(s, e.at(sines, bytes));
       e.store(c, e.at(cosines, bytes));
     });
@@ -322,21 +327,22 @@ private:
     Value record = e.at(ctx.field(ctx.call, offsetof(loopc_call, records), e.ptrType()), e.mul(sequence, sizeof(loopc_sequence)));
     Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
     Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
-    Value entry = e.add(e.mul(emitAffine(e, op.getPlane(), iteration), stride), position);
+    Value layer = e.c(0);
+    for (auto [value, step] : llvm::zip(op.getIndex(), op.getStrides()))
+      layer = e.add(layer, e.mul(ctx.index(value), step));
+    Value entry = e.add(e.mul(emitAffine(e, op.getPlane(), {iteration, layer}), stride), position);
     Value id = e.widen(e.load(e.i32(), e.at(table, e.mul(entry, 4))));
     e.when(e.cmp(arith::CmpIPredicate::sge, id, e.c(0)), [&] {
       size_t pool = offsetof(loopc_memory, pools) + sizeof(loopc_pool) * op.getPool();
       Value base = ctx.field(ctx.memory, pool + offsetof(loopc_pool, base), e.ptrType());
       Value pageBytes = ctx.field(ctx.memory, pool + offsetof(loopc_pool, page_bytes), e.i64());
-      Value layer = e.c(0);
-      for (auto [value, step] : llvm::zip(op.getIndex(), op.getStrides()))
-        layer = e.add(layer, e.mul(ctx.index(value), step));
       int64_t heads = op.getHeads(), dim = op.getDim(), width = task::getByteWidth(op.getRows());
       int64_t headBytes = LOOPC_PAGE_ROWS * dim * width;
       Value page = e.at(base, e.mul(e.div(id, LOOPC_PAGE_ROWS), pageBytes));
       page = e.at(page, static_cast<int64_t>(op.getOffset()) * width);
       page = e.at(page, e.mul(e.rem(id, LOOPC_PAGE_ROWS), dim * width));
-      page = e.at(page, e.mul(layer, 2 * heads * headBytes));
+      if (!op.getPlane().isFunctionOfDim(1)) // else a row holds one layer
+        page = e.at(page, e.mul(layer, 2 * heads * headBytes));
       for (int kv = 0; kv < 2; ++kv)
         e.loop(heads, [&](Value head) {
           Operand from = operands[kv];

@@ -15,7 +15,25 @@ int pick(Rng &r, int low, int high) { return low + int(r() % uint64_t(high - low
 
 bool mayLeave(const std::string &policy) {
   return policy == "last_exited" || policy == "always_last" || policy == "single" || policy.starts_with("stride") ||
-         policy.starts_with("first_then_shared");
+         policy.starts_with("first_then_shared") || policy.starts_with("anchor");
+}
+
+/// "pass ring(2)": order pass. "layer ring(3)": the map counts layers. "first single": the first row is kept.
+Shape shapeOf(std::string policy) {
+  Shape s;
+  auto word = [&](const char *prefix) {
+    bool found = policy.starts_with(prefix);
+    if (found)
+      policy = policy.substr(std::string(prefix).size());
+    return found;
+  };
+  if (word("pass "))
+    s.order = "pass";
+  s.layerSteps = word("layer ");
+  if (word("first "))
+    s.keep = "first";
+  s.policy = policy;
+  return s;
 }
 
 /// A random life of several sequences over one engine; returns the first difference, empty if there is none.
@@ -23,8 +41,8 @@ class Fuzz {
 public:
   Fuzz(uint64_t seed, uint32_t faults, std::vector<std::string> policies, bool exits, bool control)
       : rng(seed), exits(exits), control(control) {
-    shape.policy = policies[rng() % policies.size()];
-    shape.order = "free";
+    name = policies[rng() % policies.size()];
+    shape = shapeOf(name);
     shape.maxLoops = pick(rng, 1, 6);
     shape.coda = pick(rng, 0, 3) > 0;
     shape.exit = exits && pick(rng, 0, 3) > 0;
@@ -95,7 +113,10 @@ private:
     }
     int order = pick(rng, 0, 3);
     s.options.order = order == 0 ? PrefillOrder::Token : order == 1 ? PrefillOrder::Chunk : PrefillOrder::Declared;
-    s.order = order == 0 ? Order::Token : order == 1 ? Order::Chunk : Order::Free;
+    s.order = order == 0               ? Order::Token
+              : order == 1             ? Order::Chunk
+              : shape.order == "pass"  ? Order::Pass
+                                       : Order::Free;
     if (shape.draws && pick(rng, 0, 2) == 0) {
       GivenDraw &draw = s.options.draws["n"];
       for (int p = 0; p < 80; ++p)
@@ -123,7 +144,7 @@ private:
     std::vector<int32_t> tokens;
     for (int i = 0; i < n; ++i)
       tokens.push_back(pick(rng, 0, int(vocab) - 1));
-    size_t piece = c.feed.chunk ? c.feed.chunk : size_t(n);
+    size_t piece = c.feed.chunk && s.order != Order::Pass ? c.feed.chunk : size_t(n);
     for (size_t i = 0; i < tokens.size(); ++i) {
       s.chunk.push_back(chunks + int(i / piece));
       s.everyIteration.push_back(c.feed.everyIteration);
@@ -198,7 +219,7 @@ private:
 
   void differ(SequenceId id, const std::string &what, uint32_t position) {
     if (problem.empty())
-      problem = "policy " + shape.policy + ", sequence " + std::to_string(id) + " (" + live[id].story.describe() +
+      problem = "policy " + name + ", sequence " + std::to_string(id) + " (" + live[id].story.describe() +
                 "), position " + std::to_string(position) + ": " + what + " differs";
   }
 
@@ -227,6 +248,7 @@ private:
 
   Rng rng;
   bool exits, control;
+  std::string name;
   Shape shape;
   std::unique_ptr<FakeExecutor> executor;
   std::unique_ptr<Engine> engine;
@@ -239,7 +261,13 @@ private:
 const std::vector<std::string> allPolicies = {"depth_indexed", "last_exited",          "always_last", "single",
                                               "ring(2)",       "ring(3)",              "stride(2)",   "stride(3)",
                                               "last(1)",       "last(2)",              "boundaries",
-                                              "first_then_shared(2)", "first_then_shared(3)"};
+                                              "first_then_shared(2)", "first_then_shared(3)",
+                                              "anchor(2, 2)", "layer ring(1)", "layer ring(3)", "layer ring(4)",
+                                              "layer stride(2)", "layer stride(3)", "layer anchor(3, 4)",
+                                              "layer last(3)", "layer boundaries", "first single",
+                                              "pass first single", "pass single", "pass ring(2)", "pass stride(2)",
+                                              "pass first_then_shared(2)", "pass last(1)", "pass boundaries",
+                                              "pass layer ring(3)"};
 
 uint64_t rounds(uint64_t normal) {
   const char *more = std::getenv("LOOPC_FUZZ_ROUNDS");
@@ -270,7 +298,8 @@ void expectNoticed(uint32_t fault, std::vector<std::string> policies, bool exits
 }
 
 TEST(EngineFaults, SharedPlaneNeedsOnlyTheSameIteration) {
-  for (const char *policy : {"single", "ring(2)", "stride(2)", "first_then_shared(2)", "last(1)", "boundaries"})
+  for (const char *policy : {"single", "ring(2)", "stride(2)", "first_then_shared(2)", "last(1)", "boundaries",
+                             "anchor(2, 2)", "layer ring(1)", "layer stride(3)", "first single"})
     expectNoticed(FaultNeedShared, {policy}, false, false);
 }
 TEST(EngineFaults, OnlyTheParentIsAsked) { expectNoticed(FaultParentOnly, {"last_exited"}, true, false); }
@@ -281,12 +310,6 @@ TEST(EngineFaults, RecomputedTokensForgetTheirExit) {
 }
 
 //===- Directed -----------------------------------------------------------------------------------------------------===//
-
-Shape shapeOf(const std::string &policy) {
-  Shape s;
-  s.policy = policy;
-  return s;
-}
 
 std::string messageOf(const std::function<void()> &f) {
   try {
@@ -475,15 +498,110 @@ TEST(Engine, PolicyNeedIsTheLastWriteOfThePlane) {
   for (const std::string &name : allPolicies)
     for (int T = 1; T <= 12; ++T) {
       Shape shape = shapeOf(name);
-      Policy p = Policy::make(metadata(shape).policy, T, false);
+      Policy p = Policy::make(metadata(shape).policy, T, false, shape.order == "pass");
+      for (int d = 0; d < T; ++d)
+        for (int layer = 0; layer < layers; ++layer) {
+          // The row that is seen, and the call after which it is there: that of its iteration, or the next where a
+          // later layer wrote it.
+          int sees = version(shape, T, d, layer, T - 1), after = sees / layers + 1 + (sees % layers > layer);
+          int32_t need = p.need[size_t(d)];
+          EXPECT_TRUE(need == Policy::finished || need >= after) << name << " T=" << T << " d=" << d;
+          if (!shape.layerSteps && shape.keep == "last" && name != "always_last")
+            EXPECT_EQ(need, std::max(after, d + 1)) << name << " T=" << T << " d=" << d;
+          int32_t source = p.source(shape.layerSteps ? d * layers + layer : d, T);
+          if (shape.layerSteps || shape.keep != "first")
+            EXPECT_EQ(source, shape.layerSteps ? sees : sees / layers) << name << " T=" << T << " d=" << d;
+        }
+    }
+}
+
+/// The table of runtime.md §2, for every loop count and size.
+TEST(Engine, PolicyGoldenTables) {
+  struct Golden {
+    std::string name;
+    std::function<int(int d, int T)> plane, need;
+    std::function<int(int T)> lag;
+  };
+  std::vector<Golden> all = {
+      {"depth_indexed", [](int d, int) { return d; }, [](int d, int) { return d + 1; }, [](int) { return 0; }},
+      {"single", [](int, int) { return 0; }, [](int, int T) { return T; }, [](int T) { return T - 1; }},
+      {"boundaries", [](int d, int T) { return d == T - 1 && T > 1 ? 1 : 0; },
+       [](int d, int T) { return d < T - 1 ? T - 1 : T; }, [](int T) { return std::max(0, T - 2); }}};
+  for (int k = 1; k <= 6; ++k) {
+    std::string size = "(" + std::to_string(k) + ")";
+    all.push_back({"stride" + size, [k](int d, int) { return d / k; },
+                   [k](int d, int T) { return std::min(T, k * (d / k) + k); },
+                   [k](int T) { return std::min(T, k) - 1; }});
+    all.push_back({"ring" + size, [k](int d, int) { return d % k; },
+                   [k](int d, int T) { return T - 1 - (T - 1 - d) % k + 1; },
+                   [k](int T) { return k * ((T - 1) / k); }});
+    all.push_back({"first_then_shared" + size, [k](int d, int) { return std::min(d, k - 1); },
+                   [k](int d, int T) { return d < k - 1 ? d + 1 : T; }, [k](int T) { return std::max(0, T - k); }});
+    all.push_back({"last" + size, [k](int d, int T) { return T <= k ? d : std::max(0, d - (T - k) + 1); },
+                   [k](int d, int T) { return d < T - k ? T - k : d + 1; },
+                   [k](int T) { return std::max(0, T - k - 1); }});
+    for (int n = 1; n <= 4; ++n)
+      all.push_back({"anchor(" + std::to_string(n) + ", " + std::to_string(k) + ")",
+                     [k, n](int d, int) { return d < n ? d : n + (d - n) % k; },
+                     [k, n](int d, int T) { return d < n ? d + 1 : T - 1 - (T - 1 - d) % k + 1; },
+                     [k, n](int T) { return T <= n ? 0 : k * ((T - 1 - n) / k); }});
+  }
+  for (const Golden &g : all)
+    for (int T = 1; T <= 12; ++T) {
+      Policy p = Policy::make(metadata(shapeOf(g.name)).policy, T, false);
+      EXPECT_EQ(p.lag(), g.lag(T)) << g.name << " T=" << T;
       for (int d = 0; d < T; ++d) {
-        int sees = version(shape, T, d, T - 1);
-        if (p.need[size_t(d)] == Policy::finished)
-          EXPECT_EQ(sees, T - 1) << name << " T=" << T << " d=" << d;
-        else
-          EXPECT_EQ(p.need[size_t(d)], std::max(sees, d) + 1) << name << " T=" << T << " d=" << d;
+        EXPECT_EQ(int(p.kept[size_t(d)]), g.plane(d, T)) << g.name << " T=" << T << " d=" << d;
+        EXPECT_EQ(p.need[size_t(d)], g.need(d, T)) << g.name << " T=" << T << " d=" << d;
       }
     }
+}
+
+/// What stands for each iteration of a token that left: the newest row of its plane, else that of the exit.
+TEST(Engine, PolicyAtExit) {
+  for (const std::string &name : allPolicies) {
+    Shape shape = shapeOf(name);
+    if (!mayLeave(shape.policy) || shape.keep == "first")
+      continue;
+    for (int T = 1; T <= 12; ++T) {
+      Policy p = Policy::make(metadata(shape).policy, T, true, shape.order == "pass");
+      for (int done = 1; done <= T; ++done)
+        for (int d = 0; d < T; ++d)
+          for (int layer = 0; layer < layers; ++layer) {
+            int sees = version(shape, T, d, layer, done - 1);
+            EXPECT_EQ(p.source(p.steps > 1 ? d * layers + layer : d, done), p.steps > 1 ? sees : sees / layers)
+                << name << " T=" << T << " d=" << d << " done=" << done;
+          }
+    }
+  }
+}
+
+/// A kept mean is that of the rows of all iterations; what they were is gone.
+TEST(Engine, KeepsTheMeanOfIterations) {
+  Shape shape = shapeOf("single");
+  shape.keep = "mean";
+  shape.order = "pass";
+  shape.draws = false;
+  Shape full = shapeOf("depth_indexed");
+  full.draws = false;
+  FakeExecutor executor(shape), other(full);
+  Engine engine(executor, {.capacity = 4, .kvBytes = 1 << 20}), plain(other, {.capacity = 4, .kvBytes = 1 << 20});
+  std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6};
+  SequenceId id = engine.open({.loops = 3, .exit = ExitMode::Off}), all = plain.open({.loops = 3, .exit = ExitMode::Off});
+  std::vector<float> logits = engine.feed(id, tokens, {.logits = LogitsFor::All, .chunk = 2}).logits;
+  EXPECT_EQ(logits, plain.feed(all, tokens, {.logits = LogitsFor::All}).logits); // inside a pass, full planes
+  for (int layer = 0; layer < layers; ++layer)
+    for (int kv = 0; kv < 2; ++kv) {
+      std::vector<float> sum(6);
+      for (uint32_t d = 0; d < 3; ++d)
+        for (size_t i = 0; i < 6; ++i)
+          sum[i] += plain.readKv(all, Stage::Core, 0, layer, kv, d, 0, 6).values[i];
+      for (uint32_t d = 0; d < 3; ++d)
+        for (size_t i = 0; i < 6; ++i)
+          EXPECT_EQ(engine.readKv(id, Stage::Core, 0, layer, kv, d, 0, 6).values[i], sum[i] / 3);
+    }
+  engine.checkInvariants();
+  EXPECT_EQ(engine.pool(1).pagesInUse(), 1u); // one plane
 }
 
 } // namespace

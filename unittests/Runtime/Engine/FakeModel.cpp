@@ -11,7 +11,7 @@ int64_t mod(int64_t v) { return (v % prime + prime) % prime; }
 } // namespace
 
 ModelInfo metadata(const Shape &s) {
-  bool zero = s.policy == "single";
+  bool zero = s.policy == "single" && s.keep == "last" && s.order != "pass" && !s.layerSteps;
   std::string json = R"({"model":"fake","compiler":"test","hash":"0","target":{"triple":"x86_64-unknown-linux-gnu",
     "cpu":"generic","features":[],"vector_bits":128},"dtype":"f32","kv_dtype":"f32","vocab":7,"context":200,
     "config":{},"count":)";
@@ -20,7 +20,8 @@ ModelInfo metadata(const Shape &s) {
   json += s.exit && s.loop ? R"({"name":"test","grain":"token","present":true})" : "null";
   json += R"(,"policy":{"name":")" + s.policy + "\"" + (s.holes.empty() ? "" : R"(,"holes":")" + s.holes + "\"") +
           R"(,"order":")" + s.order + R"(","write":")" + (zero ? "0" : "d") + R"(","read":")" + (zero ? "0" : "d") +
-          R"(","planes":")" + (zero ? "1" : "T") + "\"}";
+          R"(","planes":")" + (zero ? "1" : "T") + R"(","keep":")" + s.keep + R"(","steps":)" +
+          std::to_string(s.layerSteps ? layers : 1) + "}";
   json += R"(,"contract":{"lag":0,"group":"lane","order":"free","couple":"lane"},
     "bank":{"row_bytes":64,"fields":[
       {"name":"draw.n","offset":0,"shape":[1],"dtype":"f32","observed":false},
@@ -35,8 +36,9 @@ ModelInfo metadata(const Shape &s) {
   json += R"(,"pools":[{"stage":"prelude","sites":[{"name":"p","layers":1,"heads":1,"dim":1,"offset":0}],
       "page_bytes":128,"dtype":"f32","planes":"1"})";
   if (s.loop)
-    json += R"(,{"stage":"core","sites":[{"name":"a","layers":2,"heads":1,"dim":1,"offset":16}],
-      "page_bytes":320,"dtype":"f32","planes":"T"})";
+    json += R"(,{"stage":"core","sites":[{"name":"a","layers":2,"heads":1,"dim":1,"offset":16)" +
+            std::string(s.layerSteps ? R"(,"first_step":0,"step_stride":1)" : "") +
+            R"(}],"page_bytes":320,"dtype":"f32","planes":"T"})";
   if (s.coda)
     json += R"(,{"stage":"coda","sites":[{"name":"c","layers":1,"heads":1,"dim":1,"offset":0}],
       "page_bytes":128,"dtype":"f32","planes":"1"})";
@@ -90,6 +92,10 @@ float *FakeExecutor::row(Stage stage, const loopc_call &c, uint32_t lane, uint32
                          int kv) {
   const loopc_sequence &s = c.records[c.sequence[lane]];
   int pool = model.poolOf(stage);
+  if (stage == Stage::Core && model.policy.steps > 1) {
+    plane = plane * uint32_t(layers) + uint32_t(layer);
+    layer = 0;
+  }
   int32_t id = s.rows[pool][size_t(plane) * s.stride + size_t(position)];
   if (id < 0)
     return nullptr;
@@ -193,6 +199,7 @@ int plane(const std::string &policy, int T, int d) {
   size_t open = policy.find('(');
   std::string map = policy.substr(0, open);
   int k = open == std::string::npos ? 0 : std::stoi(policy.substr(open + 1));
+  int n = open == std::string::npos || policy.find(',') == std::string::npos ? 0 : std::stoi(policy.substr(policy.find(',') + 1));
   if (map == "single")
     return 0;
   if (map == "ring")
@@ -201,6 +208,8 @@ int plane(const std::string &policy, int T, int d) {
     return d / k;
   if (map == "first_then_shared")
     return d < k ? d : k - 1;
+  if (map == "anchor")
+    return d < k ? d : k + (d - k) % n;
   if (map == "last")
     return k >= T ? d : d < T - k ? 0 : d - (T - k) + 1;
   if (map == "boundaries")
@@ -210,13 +219,19 @@ int plane(const std::string &policy, int T, int d) {
 
 } // namespace
 
-int version(const Shape &shape, int loops, int d, int last) {
-  if (shape.policy == "always_last")
-    return last;
-  for (int t = last; t >= 0; --t) // what was written last into the plane of iteration d
-    if (plane(shape.policy, loops, t) == plane(shape.policy, loops, d))
-      return t;
-  return last; // a plane the token never wrote stands for its last row
+int version(const Shape &shape, int loops, int d, int layer, int last) {
+  if (shape.keep == "first")
+    return layer;
+  int unit = shape.layerSteps ? layers : 1, end = (last + 1) * unit;
+  auto newest = [&](int step) { // what was written last into the plane of the step
+    for (int t = end - 1; t >= 0; --t)
+      if (plane(shape.policy, loops * unit, t) == plane(shape.policy, loops * unit, step))
+        return unit > 1 ? t : t * layers + layer;
+    return -1;
+  };
+  int at = unit > 1 ? d * unit + layer : d, exit = unit > 1 ? last * unit + layer : last;
+  int found = shape.policy == "always_last" ? -1 : newest(at);
+  return found < 0 ? newest(exit) : found; // a plane the token never wrote stands for that of its last row
 }
 
 std::string Story::describe() const {
@@ -291,11 +306,11 @@ Answer decode(const Story &s) {
         own.core[size_t(d)][size_t(layer)] = coreKey(t, layer, d, s.loops);
         int64_t total = 0;
         for (size_t j = 0; j <= n; ++j) {
-          int see = d;
-          if (j < n)
-            see = s.order == Order::Chunk && s.chunk[j] == s.chunk[n] ? std::min(d, past[j].last)
-                                                                     : version(s.shape, s.loops, d, past[j].last);
-          int64_t k = past[j].core[size_t(see)][size_t(layer)];
+          int see = d * layers + layer;
+          bool together = (s.order == Order::Chunk || s.order == Order::Pass) && s.chunk[j] == s.chunk[n];
+          if (j < n && !(together && d <= past[j].last))
+            see = version(s.shape, s.loops, d, layer, past[j].last);
+          int64_t k = past[j].core[size_t(see / layers)][size_t(see % layers)];
           attend(total, p, int64_t(j), layer, k, valueOf(k));
         }
         coreLayerEnd(t, layer, d, total);

@@ -13,7 +13,8 @@ constexpr uint32_t vocab = 7;
 constexpr int layers = 2;
 
 struct Shape {
-  std::string policy = "depth_indexed", order = "free", holes;
+  std::string policy = "depth_indexed", order = "free", holes, keep = "last";
+  bool layerSteps = false; ///< the policy counts layers: a row holds one
   int maxLoops = 6;
   bool loop = true, coda = true, exit = true, draws = true;
 };
@@ -69,7 +70,7 @@ struct Story {
   float threshold = 0;
   Order order = Order::Free;
   std::vector<int32_t> tokens;
-  std::vector<int> chunk;         ///< per position, order Chunk
+  std::vector<int> chunk;         ///< per position, order Chunk or Pass: what is given together
   std::vector<bool> everyIteration; ///< per position
   std::string describe() const;
 };
@@ -81,8 +82,9 @@ struct Answer {
   std::vector<std::vector<float>> states;                       ///< [position][iteration]: h
 };
 
-/// Version of an older token (last iteration `last`, 0-based) that a query at iteration d sees.
-int version(const Shape &shape, int loops, int d, int last);
+/// The step (iteration * layers + layer) of an older token (last iteration `last`, 0-based) whose row a query of `layer`
+/// at iteration d sees.
+int version(const Shape &shape, int loops, int d, int layer, int last);
 /// Decodes token after token, keeping all versions of everything.
 Answer decode(const Story &story);
 

@@ -26,7 +26,7 @@ TEST(ModelInfo, ReadsWhatIsThere) {
   ModelInfo m = ModelInfo::parse(text(), "m.so");
   EXPECT_EQ(m.count->max, 6);
   EXPECT_EQ(m.knobs[0].name, "threshold");
-  EXPECT_EQ(m.policy.map, "depth_indexed");
+  EXPECT_EQ(m.policy.map, KvMap::depth_indexed);
   EXPECT_EQ(m.policy.holes, "refuse");
   EXPECT_FALSE(m.policy.planeZero);
   EXPECT_EQ(m.poolOf(Stage::Core), 1);
@@ -42,7 +42,9 @@ TEST(ModelInfo, ReadsWhatIsThere) {
   EXPECT_EQ(fake::metadata(latest).policy.holes, "last_exited");
   fake::Shape ring;
   ring.policy = "ring(3)";
-  EXPECT_EQ(fake::metadata(ring).policy.parameter, 3);
+  EXPECT_EQ(fake::metadata(ring).policy.sizes[0], 3);
+  ring.policy = "anchor(8, 2)";
+  EXPECT_EQ(fake::metadata(ring).policy.sizes, (std::array<int64_t, 2>{8, 2}));
 }
 
 TEST(ModelInfo, RefusesWithThePath) {
@@ -54,9 +56,9 @@ TEST(ModelInfo, RefusesWithThePath) {
       {R"("dtype":"f32","kv)", R"("dtype":"f16","kv)", "metadata dtype: expected one of f32, bf16, but got"},
       {R"("default":1,"min":1)", R"("default":0,"min":1)", "metadata count.default: expected an integer in 1 .. 6"},
       {R"("default":0,"min":0,"max":100)", R"("default":101,"min":0,"max":100)", "metadata knobs[0].default"},
-      {R"("name":"depth_indexed")", R"("name":"ring")", "metadata policy.name: expected a parameter, as in ring(2)"},
-      {R"("name":"depth_indexed")", R"x("name":"ring(0)")x", "metadata policy.name: expected a policy with a parameter"},
-      {R"("name":"depth_indexed")", R"("name":"sparse")", "metadata policy.name: expected a policy of depth_indexed"},
+      {R"("name":"depth_indexed")", R"("name":"ring")", "metadata policy.name: expected 1 sizes of ring in 1 .. 65535"},
+      {R"("name":"depth_indexed")", R"x("name":"ring(0)")x", "metadata policy.name: expected 1 sizes of ring in 1 .. 65535"},
+      {R"("name":"depth_indexed")", R"("name":"sparse")", "metadata policy.name: expected a policy of last_exited, always_last, depth_indexed"},
       {R"("read":"d")", R"("read":"0")", "metadata policy.read: expected the plane that is written (d), but got 0"},
       {R"("write":"d","read":"d")", R"("write":"0","read":"0")", "metadata policy.write: expected d"},
       {R"("row_bytes":64)", R"("row_bytes":16)", "metadata bank.fields[4]: expected a field inside the slot of 16"},

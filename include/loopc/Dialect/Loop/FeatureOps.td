@@ -96,16 +96,18 @@ def Loop_EmbedOp : Loop_FeatureOp<"embed"> {
 def Loop_RopeOp : Loop_FeatureOp<"rope"> {
   let summary = "rotary position embedding on the last feature axis, angles position * base^(-2i/dim), computed in f32";
   let description = [{
-    Source: Su et al., arXiv 2104.09864. In LANES the position is a column of the lanes.
+    Source: Su et al., arXiv 2104.09864. In LANES the position is a column of the lanes. `backward`: by the negative
+    angle. `table`: sines and cosines are rounded to this type.
 
     ```mlir
     // with %q : tensor<4x64xf32>
     %r = loop.rope %q base(1.0e4) pairs(halves) : tensor<4x64xf32> -> tensor<4x64xf32>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$input, Optional<Loop_LanesType>:$lanes, F64Attr:$base, Loop_PairsAttr:$pairs);
+  let arguments = (ins AnyRankedTensor:$input, Optional<Loop_LanesType>:$lanes, F64Attr:$base, Loop_PairsAttr:$pairs,
+                       UnitAttr:$backward, OptionalAttr<TypeAttr>:$table);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = [{$input (`at` $lanes^ `in` type($lanes))? `base` `(` $base `)` `pairs` `(` $pairs `)` attr-dict `:` type($input) `->` type($result)}];
+  let assemblyFormat = [{$input (`at` $lanes^ `in` type($lanes))? `base` `(` $base `)` `pairs` `(` $pairs `)` (`backward` $backward^)? (`table` $table^)? attr-dict `:` type($input) `->` type($result)}];
 }
 
 def Loop_ReshapeOp : Loop_FeatureOp<"reshape"> {

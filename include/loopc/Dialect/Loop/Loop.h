@@ -47,6 +47,13 @@ RankedTensorType withElementType(Type type, Type element);
 /// The model that holds `op`.
 ModelOp getModel(Operation *op);
 
+/// Number of a layer of an attend among the attends that one iteration executes, in their order: first + stride * layer
+/// of its site, of `count`. Nothing where that is no function of the layer.
+struct LayerStep {
+  int64_t first = 0, stride = 1, count = 0;
+};
+std::optional<LayerStep> getLayerStep(AttendOp attend);
+
 } // namespace mlir::loop
 
 #endif

@@ -61,7 +61,12 @@ def Loop_PairsAttr : Loop_EnumAttr<Loop_Pairs, "pairs">;
 
 def Loop_KVMap : Loop_Enum<"KVMap", "which plane an iteration writes", [
   I32EnumAttrCase<"depth_indexed", 0>, I32EnumAttrCase<"single", 1>, I32EnumAttrCase<"ring", 2>,
-  I32EnumAttrCase<"first_then_shared", 3>, I32EnumAttrCase<"stride", 4>]>;
+  I32EnumAttrCase<"first_then_shared", 3>, I32EnumAttrCase<"stride", 4>, I32EnumAttrCase<"anchor", 5>,
+  I32EnumAttrCase<"last", 6>, I32EnumAttrCase<"boundaries", 7>]>;
+def Loop_KVUnit : Loop_Enum<"KVUnit", "what a K/V map counts", [
+  I32EnumAttrCase<"recurrence", 0>, I32EnumAttrCase<"layer_step", 1>]>;
+def Loop_KVKeep : Loop_Enum<"KVKeep", "which row of a finished token stays in the one plane that is kept", [
+  I32EnumAttrCase<"last", 0>, I32EnumAttrCase<"first", 1>, I32EnumAttrCase<"mean", 2>]>;
 def Loop_Holes : Loop_Enum<"Holes", "what is read where an older token wrote no plane", [
   I32EnumAttrCase<"refuse", 0>, I32EnumAttrCase<"last_exited", 1>, I32EnumAttrCase<"always_last", 2>,
   I32EnumAttrCase<"latest", 3>, I32EnumAttrCase<"skip", 4>, I32EnumAttrCase<"zero", 5>]>;
@@ -115,10 +120,30 @@ def Loop_RowsAttr : Loop_Attr<"Rows", "rows"> {
 }
 def Loop_KVAttr : Loop_Attr<"KV", "kv"> {
   let summary = "K/V policy of a recurrence: planes written, rule for holes, order of a prompt";
+  let description = [{
+    The planes of a map are those of `loopc/runtime/KvMaps.def` with `size` and `period` as its sizes. `coda_overwrites`
+    is a published accident: the planes of the coda are numbered after those of T iterations, and where a map names
+    such a number, the coda's rows take the place of the loop's.
+  }];
   let parameters = (ins EnumParameter<Loop_KVMap>:$map, DefaultValuedParameter<"int64_t", "0">:$size,
+                        DefaultValuedParameter<"int64_t", "0">:$period,
+                        DefaultValuedParameter<"KVUnit", "KVUnit::recurrence">:$unit,
+                        DefaultValuedParameter<"KVKeep", "KVKeep::last">:$keep,
+                        DefaultValuedParameter<"bool", "false">:$codaOverwrites,
                         DefaultValuedParameter<"Holes", "Holes::refuse">:$holes,
                         DefaultValuedParameter<"CallOrder", "CallOrder::free">:$order);
-  let assemblyFormat = "`<` $map (`size` $size^)? (`holes` $holes^)? (`order` $order^)? `>`";
+  let assemblyFormat = "`<` $map (`size` $size^)? (`period` $period^)? (`unit` $unit^)? (`keep` $keep^)? (`coda_overwrites` $codaOverwrites^)? (`holes` $holes^)? (`order` $order^)? `>`";
+  let extraClassDeclaration = [{
+    /// True if several steps write one plane.
+    bool shares() const { return getMap() != KVMap::depth_indexed; }
+    /// True if all iterations write row 0 of a table of one plane.
+    bool onePlane() const {
+      return getMap() == KVMap::single && getKeep() == KVKeep::last && getUnit() == KVUnit::recurrence &&
+             getOrder() != CallOrder::pass;
+    }
+    /// As a spec writes it.
+    std::string describe() const;
+  }];
 }
 def Loop_ExitAttr : Loop_Attr<"Exit", "exit"> {
   let summary = "an exit test: what leaves together, from which iteration on, how often it is asked";
@@ -154,11 +179,17 @@ def Loop_OrderAttr : Loop_Attr<"Order", "order"> {
   let assemblyFormat = "`<` $kind (`,` $size^)? (`,` $split^)? `>`";
 }
 def Loop_SitePlanAttr : Loop_Attr<"SitePlan", "site_plan"> {
-  let summary = "planes of a site: written and read plane as functions of the iteration, how many, row type";
-  let parameters = (ins AttrParameter<"::mlir::AffineMap", "(d) -> plane">:$write,
-                        AttrParameter<"::mlir::AffineMap", "(d) -> plane">:$read,
+  let summary = "planes of a site: written and read plane as functions of iteration and layer, how many, row type";
+  let description = [{
+    A plane that depends on the layer `l` has rows of one layer; else a row holds all layers of the site.
+  }];
+  let parameters = (ins AttrParameter<"::mlir::AffineMap", "(d, l) -> plane">:$write,
+                        AttrParameter<"::mlir::AffineMap", "(d, l) -> plane">:$read,
                         AttrParameter<"::mlir::AffineMap", "(T) -> planes">:$planes, "::mlir::Type":$rows);
   let assemblyFormat = "`<` `write` $write `,` `read` $read `,` `planes` $planes `,` `rows` $rows `>`";
+  let extraClassDeclaration = [{
+    bool ofLayers() const { return getWrite().isFunctionOfDim(1); }
+  }];
 }
 def Loop_RecurPlanAttr : Loop_Attr<"RecurPlan", "recur_plan"> {
   let summary = "where a recurrence runs and how often";

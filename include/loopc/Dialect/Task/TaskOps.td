@@ -311,8 +311,8 @@ def Task_RopeOp : Task_ItemOp<"rope"> {
     ```
   }];
   let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
-                       F64Attr:$base, Loop_PairsAttr:$pairs);
-  let assemblyFormat = !strconcat("`base` $base $pairs ", inOut, " attr-dict");
+                       F64Attr:$base, Loop_PairsAttr:$pairs, UnitAttr:$backward, OptionalAttr<TypeAttr>:$table);
+  let assemblyFormat = !strconcat("`base` $base $pairs (`backward` $backward^)? (`table` $table^)? ", inOut, " attr-dict");
 }
 def Task_EmbedOp : Task_ItemOp<"embed"> {
   let summary = "row `id` of a table: ins id, table";

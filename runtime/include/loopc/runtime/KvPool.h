@@ -46,6 +46,10 @@ public:
   /// Counts references of a row of a page. The last one to go fills the row.
   void addRow(int32_t row);
   void dropRow(int32_t row);
+  /// Row `into` becomes the mean of `rows`, which it may be one of: sums in f32, in their order.
+  void mean(const std::vector<int32_t> &rows, int32_t into);
+  /// Layer `layer` of `row` becomes a layer of a row of another pool. Throws Error if they differ in shape.
+  void copyLayer(int32_t row, int64_t layer, const KvPool &from, int32_t source, int64_t sourceLayer);
   uint32_t references(int32_t row) const { return rows[size_t(row)]; }
   uint32_t holds(int32_t page) const { return pages[size_t(page)].holds; }
 
@@ -64,6 +68,8 @@ private:
   };
   void release(int32_t page);
   void fillRow(int32_t row);
+  /// Calls f(bytes, elements) for each contiguous piece of a row.
+  template <typename F> void pieces(int32_t row, F f);
 
   PoolInfo layout;
   uint64_t pageBytes, maxPages, reserved;

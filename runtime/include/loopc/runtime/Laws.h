@@ -6,8 +6,14 @@
 
 namespace loopc::rt {
 
-/// What order says about tokens that share planes: Free: nothing beyond need(d).
-enum class Order : uint8_t { Free, Token, Chunk };
+/// What order says about tokens that share planes: Free: nothing beyond need(d). Pass: the tokens given together read
+/// the rows of their own iteration.
+enum class Order : uint8_t { Free, Token, Pass, Chunk };
+
+/// Iterations that an older live token must have completed, or complete in this call, before iteration `d` of another.
+inline int32_t needOf(const Policy &policy, Order order, int32_t d) {
+  return order == Order::Chunk || order == Order::Pass ? d + 1 : policy.need[size_t(d)];
+}
 
 /// One live lane of a sequence.
 struct LawLane {

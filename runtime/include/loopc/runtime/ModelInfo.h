@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 #include "loopc/runtime/Error.h"
+#include "loopc/runtime/KvMap.h"
 #include "loopc/runtime/Random.h"
 #include "loopc/runtime/TensorFile.h"
 #include <array>
@@ -51,15 +52,22 @@ struct CountInfo {
   int32_t min = 1, max = 1;
 };
 
-/// How the planes of the scheduled loop are kept (kv-and-schedules.md §1). `map` and `parameter` are what `name` says
-/// as map; see Policy.h.
+/// Which row of a finished token stays where one plane is kept: that of its last or first iteration, or their mean.
+enum class Keep : uint8_t { Last, First, Mean };
+
+/// How the planes of the scheduled loop are kept (kv-and-schedules.md §1); see Policy.h.
 struct PolicyInfo {
-  std::string name;  ///< as written, for messages
-  std::string map;   ///< depth_indexed, ring, stride, first_then_shared, last, boundaries or single
-  int32_t parameter = 0;
+  std::string name; ///< as written, for messages
+  KvMap map = KvMap::depth_indexed;
+  std::array<int64_t, 2> sizes = {0, 0};
+  int32_t steps = 1; ///< layer-steps of an iteration if the map counts them; else 1
+  Keep keep = Keep::Last;
   std::string holes; ///< refuse, last_exited (also written latest) or always_last
-  std::string order; ///< free, token or chunk
-  bool planeZero = false; ///< generated code indexes plane 0 always ("write": "0"); else the plane of the iteration
+  std::string order; ///< free, token, pass or chunk
+  /// Published accident: planes of the coda are numbered after those of all iterations, and where the map names such a
+  /// number the coda's rows take the place of the loop's.
+  bool codaOverwrites = false;
+  bool planeZero = false; ///< generated code indexes plane 0 always ("write": "0"); else the plane of the step
 };
 
 /// What calls are legal (ir.md §3).
@@ -73,6 +81,9 @@ struct SiteInfo {
   std::string name;
   int64_t layers = 0, heads = 0, dim = 0;
   uint64_t offset = 0; ///< elements from the start of a page
+  /// Where a row holds one layer (PolicyInfo::steps): the first layer-step of the site and the steps between layers.
+  int64_t firstStep = 0, stepStride = 0;
+  int64_t layersOfRow() const { return stepStride ? 1 : layers; }
 };
 
 /// K/V rows of one stage. Index in ModelInfo::pools = index in loopc_memory::pools.

@@ -35,8 +35,14 @@ public:
   /// True if only this position of this sequence refers to the row that iteration `d` writes.
   bool exclusive(Stage stage, int32_t d, uint32_t position) const;
 
-  /// The token left after `done` iterations: planes that stand for its last row get it (Policy::holes).
+  /// The token left after `done` iterations: planes that it never wrote name the row that stands for them
+  /// (Policy::source), and all planes do so unless the token is in flight until the end of its pass.
   void leave(uint32_t position, int32_t done);
+  /// The tokens of a pass have all left: position `first + i` after done[i] iterations. Rows that only they read go.
+  void settle(uint32_t first, std::span<const int32_t> done);
+
+  /// The coda of a position has run: its rows take the place of the loop's where the policy says so.
+  void overwrite(uint32_t position);
 
   /// Prepares the coda rows of a readout after iteration `d` (0-based): a row of its own for each position of `lanes`;
   /// positions below `first` (final ones) that have none stand for their final coda row.
@@ -62,6 +68,8 @@ private:
   int32_t takeRow(size_t pool, Plane &plane, uint32_t position);
   int32_t takePage(size_t pool);
   void set(size_t pool, int32_t &entry, int32_t row);
+  int32_t &core(int32_t step, uint32_t position);
+  void collapse(uint32_t position, int32_t done, int32_t firstStep);
 
   const ModelInfo &info;
   KvPools &pools;
@@ -69,9 +77,9 @@ private:
   int corePool, codaPool;
   bool faultShare = false;
   uint32_t room = 0;
-  std::vector<uint32_t> firstLogical;       ///< [physical plane] first iteration that writes it
+  std::vector<int32_t> firstStep;           ///< [plane with rows of its own] first step that writes it
   std::vector<std::vector<int32_t>> planes; ///< [pool][plane * room + position]
-  std::vector<std::vector<Plane>> openPages;    ///< [pool][physical plane]
+  std::vector<std::vector<Plane>> openPages; ///< [pool][plane with rows of its own]
   std::vector<std::vector<int32_t>> readout; ///< [iteration][position]: coda rows of readouts
   std::vector<Plane> readoutOpen;            ///< [iteration]
 };
