@@ -116,11 +116,18 @@ int32_t CpuExecutor::runTimed(loopc_stage entry, Stage stage, loopc_call &call, 
   StageProfile &sums = mine.sums;
   sums.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   int32_t most = 0;
+  double furthest = 0; // of the lanes of one sequence, which follow one another
   for (uint32_t i = 0; i < call.lanes; ++i) {
     int32_t ran = stage == Stage::Core ? call.iteration[i] - before[i] : 1;
+    double attended = double(ran) * call.position[i];
     most = std::max(most, ran);
     sums.rows += ran;
-    sums.history += double(ran) * call.position[i];
+    sums.history += attended;
+    furthest = std::max(furthest, attended);
+    if (i + 1 == call.lanes || call.sequence[i] != call.sequence[i + 1]) {
+      sums.reach += furthest;
+      furthest = 0;
+    }
   }
   sums.calls += 1;
   sums.rounds += most;

@@ -116,12 +116,13 @@ Floor floorOf(const codegen::PhaseTable &table, const BenchOptions &options, con
   auto useOf = [&](const codegen::PhaseCost &phase) {
     double rounds = phase.stage == "core" ? loops : 1;
     double rows = prefill && phase.stage != "head" ? measured.tokensPerStep : options.batch;
-    return StageUse{1, rounds, rows * rounds, rows * rounds * measured.positions};
+    double reach = options.batch * rounds * (prefill ? options.context : measured.positions);
+    return StageUse{1, rounds, rows * rounds, rows * rounds * measured.positions, reach};
   };
   double history = 0;
   for (const codegen::PhaseCost &phase : table.phases) {
     StageUse use = useOf(phase);
-    history += phase.times * use.history * phase.historyBytes;
+    history += phase.times * use.reach * phase.historyBytes;
     floor.bytes += phase.times * (use.rounds * phase.weightBytes + use.rows * phase.tableBytes);
   }
   floor.bytes += history;
@@ -143,7 +144,8 @@ Profile profileOf(const rt::CpuExecutor &executor, const codegen::PhaseTable &ta
     rt::StageProfile stage = executor.profile(rt::Stage(s));
     if (stage.calls == 0)
       continue;
-    StageUse use{stage.calls / steps, stage.rounds / steps, stage.rows / steps, stage.history / steps};
+    StageUse use{stage.calls / steps, stage.rounds / steps, stage.rows / steps, stage.history / steps,
+                 stage.reach / steps};
     size_t number = 0;
     for (const codegen::PhaseCost &phase : table.phases) {
       if (phase.stage != rt::stageName(rt::Stage(s)))

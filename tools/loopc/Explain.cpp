@@ -72,7 +72,7 @@ std::vector<Predicted> predict(const codegen::PhaseTable &table, const Machine &
   double all = 0;
   for (const codegen::PhaseCost &phase : table.phases) {
     double rounds = phase.stage == "core" ? loops : 1;
-    result.push_back({&phase, workOf(phase, {1, rounds, rounds, rounds * context}, machine)});
+    result.push_back({&phase, workOf(phase, {1, rounds, rounds, rounds * context, rounds * context}, machine)});
     all += result.back().work.seconds;
   }
   for (Predicted &one : result)

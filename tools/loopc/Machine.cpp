@@ -118,7 +118,7 @@ PhaseWork workOf(const codegen::PhaseCost &phase, const StageUse &use, const Mac
   double calls = phase.times * use.calls, all = phase.rounds ? phase.times * use.rounds : calls;
   // Rows are counted in every iteration; a phase outside of the iterations sees those of a call.
   double part = phase.times * (phase.rounds ? 1 : use.calls / use.rounds);
-  double rows = part * use.rows, history = part * use.history * phase.historyBytes;
+  double rows = part * use.rows, history = part * use.reach * phase.historyBytes;
   double rowBytes = rows * (phase.rowBytes + phase.keptBytes), tables = rows * phase.tableBytes;
   work.times = all;
   work.bytes = all * phase.weightBytes + tables + rowBytes + history;

@@ -22,6 +22,7 @@ struct StageUse {
   double calls = 1, rounds = 1; ///< rounds: iterations
   double rows = 1;              ///< rows of all calls; of the core, of all iterations
   double history = 0;           ///< earlier positions that all rows attended to
+  double reach = 0;             ///< the same, but rows of one sequence in one call read theirs together
 };
 
 /// What a phase did in the calls of a use, and what that has to take.

@@ -13,10 +13,11 @@ namespace loopc::rt {
 
 /// What the calls of a stage took, of an artefact that times its phases.
 struct StageProfile {
-  double calls = 0, rounds = 0;                ///< rounds: iterations run, 1 for a call of another stage than the core
-  double rows = 0;                             ///< lanes; of the core, lanes that ran in each round
-  double history = 0;                          ///< earlier positions that these rows attended to
-  double seconds = 0;                          ///< from the call to its return
+  double calls = 0, rounds = 0; ///< rounds: iterations run, 1 for a call of another stage than the core
+  double rows = 0;              ///< lanes; of the core, lanes that ran in each round
+  double history = 0;           ///< earlier positions that these rows attended to
+  double reach = 0;             ///< the same, but those of one sequence in one call and round counted once
+  double seconds = 0;           ///< from the call to its return
   std::vector<std::vector<double>> work, wait; ///< seconds for each worker and phase; `wait` before the phase
 };
 
