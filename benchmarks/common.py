@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import cases
-from llama_file import llama_file
 from peers import PEERS, Case, Worker
 
 
@@ -35,16 +34,33 @@ def chosen_peers(options):
 
 def run_loopc(loopc, *arguments):
     command = [str(part) for part in (loopc, *arguments)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise SystemExit(f"--loopc: expected a program to run, but got {error}")
     if result.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {result.returncode}: {result.stderr.strip()}")
     return result.stdout
 
 
-def loopc_bench(loopc, case):
+class Unavailable(Exception):
+    pass
+
+
+def quantised_file(case, python):
+    """Path of the GGUF file, which the interpreter of the peers writes."""
+    script = pathlib.Path(__file__).resolve().parent / "llama_file.py"
+    result = subprocess.run([python, script, case.model, case.dtype], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if result.returncode:
+        reason = result.stderr.strip().splitlines()[-1]
+        raise Unavailable(f"{case.model} {case.dtype}: no GGUF file ({reason}): pip install numpy gguf")
+    return result.stdout.strip()
+
+
+def loopc_bench(loopc, case, python=sys.executable):
     """The JSON of `loopc bench`. Quantised weights come from the file that llama.cpp reads."""
     spec, _ = cases.spec_of(case.model)
-    source = (["--weights", llama_file(case.model, case.dtype)] if case.dtype in cases.QUANTISED else
+    source = (["--weights", quantised_file(case, python)] if case.dtype in cases.QUANTISED else
               ["--config", cases.config_path(case.model), "--random-weights", 1, "--dtype", case.dtype])
     loops = ["--loops", case.loops] if case.loops else []
     return json.loads(run_loopc(loopc, "bench", spec, *source, *loops, "--what", case.what, "--batch", case.batch, "--context", case.context,
@@ -53,13 +69,15 @@ def loopc_bench(loopc, case):
 
 def compare(case, peers, rounds, loopc, python):
     """Times loopc and the peers in alternating rounds; gives a row with medians, and ratios that are medians over the rounds."""
+    if case.dtype in cases.QUANTISED:
+        quantised_file(case, python)
     workers = [Worker(name, case, python) for name in peers]
     ours, theirs = [], {worker.name: [] for worker in workers}
     for index in range(rounds):
         turn = workers[index % len(workers):] + workers[:index % len(workers)] if workers else []
         for worker in turn:
             theirs[worker.name].append(worker.run())
-        ours.append(loopc_bench(loopc, case))
+        ours.append(loopc_bench(loopc, case, python))
     own = [result["ms_per_step"] for result in ours]
     row = dict(case._asdict(), loopc_ms=statistics.median(own), peers={})
     for key in ("bandwidth_fraction", "roofline_fraction", "roofline_ms", "read_bandwidth"):
@@ -76,6 +94,14 @@ def compare(case, peers, rounds, loopc, python):
     timed = [peer["ratio"] for peer in row["peers"].values() if "ratio" in peer]
     row["best_peer_ratio"] = min(timed) if timed else None
     return row
+
+
+def header(*columns):
+    print("| " + " | ".join(columns) + " |\n" + "| --- " * len(columns) + "|")
+
+
+def line(*cells):
+    print("| " + " | ".join(str(part) for part in cells) + " |", flush=True)
 
 
 def cell(peer):

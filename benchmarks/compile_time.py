@@ -17,7 +17,8 @@ import time
 import common
 import cases
 
-LAYERS, LOOPS = (2, 6, 12, 24, 48, 96), (1, 2, 4, 8, 16, 32, 64)
+def numbers(text):
+    return [int(part) for part in text.split(",")]
 
 
 def loopc_times(options, case):
@@ -38,7 +39,7 @@ def published_loops(model):
 
 
 def against_peers(options, peers):
-    print("| model | system | cold, s | another loop count, s |\n| --- | --- | --- | --- |")
+    common.header("model", "system", "cold, s", "another loop count, s")
     rows = []
     for model in options.model or ["parcae-140m"]:
         for dtype in options.dtype or ["f32"]:
@@ -56,7 +57,7 @@ def against_peers(options, peers):
                 rows.append(row)
             for row in rows[-1 - len(peers):]:
                 if "note" not in row:
-                    print(f"| {model} {dtype} | {row['system']} | {row['cold']:.3g} | {row['change']:.3g} |", flush=True)
+                    common.line(f"{model} {dtype}", row["system"], f"{row['cold']:.3g}", f"{row['change']:.3g}")
     for row in rows:
         if "note" in row:
             print(f"left out: {row['system']} ({row['model']}): {row['note']}")
@@ -72,18 +73,18 @@ def compile_once(options, layers, loops):
 
 
 def growth(options):
-    print("| layers | loops | compile, s | code, KiB |\n| --- | --- | --- | --- |")
+    common.header("layers", "loops", "compile, s", "code, KiB")
     rows = []
-    for layers, loops in [(n, 4) for n in LAYERS] + [(24, n) for n in LOOPS]:
+    for layers, loops in [(n, 4) for n in options.layers] + [(24, n) for n in options.loops]:
         runs = [compile_once(options, layers, loops) for _ in range(options.rounds)]
         rows.append(dict(runs[0], seconds=statistics.median(run["seconds"] for run in runs)))
-        print(f"| {layers} | {loops} | {rows[-1]['seconds']:.2f} | {rows[-1]['code_bytes'] / 1024:.1f} |", flush=True)
+        common.line(layers, loops, f"{rows[-1]['seconds']:.2f}", f"{rows[-1]['code_bytes'] / 1024:.1f}")
     return rows
 
 
-def plot(path, rows):
+def plot(path, rows, layers):
     panels = []
-    for axis, part in (("layers", rows[:len(LAYERS)]), ("loops", rows[len(LAYERS):])):
+    for axis, part in (("layers", rows[:layers]), ("loops", rows[layers:])):
         panels.append(("compile time", axis, "s", {"loopc": [(row[axis], row["seconds"]) for row in part]}))
         panels.append(("machine code", axis, "KiB", {"loopc": [(row[axis], row["code_bytes"] / 1024) for row in part]}))
     common.line_plot(path, panels)
@@ -92,6 +93,8 @@ def plot(path, rows):
 def main():
     parser = common.parser(__doc__, types=("f32", "bf16"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layers", type=numbers, default=[2, 6, 12, 24, 48, 96], help="of the second table (default: 2,6,12,24,48,96)")
+    parser.add_argument("--loops", type=numbers, default=[1, 2, 4, 8, 16, 32, 64], help="of the second table (default: 1,2,4,8,16,32,64)")
     parser.add_argument("--flat", action="store_true", help="only the second table")
     options = parser.parse_args()
     peers = [name for name in common.chosen_peers(options) if options.peers or name in ("torch-compiled", "openvino", "onnxruntime", "jax")]
@@ -99,7 +102,7 @@ def main():
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.plot:
-        plot(options.plot, result["growth"])
+        plot(options.plot, result["growth"], len(options.layers))
 
 
 if __name__ == "__main__":

@@ -26,16 +26,20 @@ def main():
     options = parser.parse_args()
     peers = [name for name in common.chosen_peers(options) if options.peers or name != "jax"]  # JAX is for compile times
     print(f"{options.threads} threads, context {options.context}; in parentheses: peer / loopc, above 1 loopc is faster")
-    print("| model | type | batch | loopc ms/step | of roofline | " + " | ".join(peers) + " |\n" + "| --- " * (5 + len(peers)) + "|")
-    rows = []
+    common.header("model", "type", "batch", "loopc ms/step", "of roofline", *peers)
+    rows, missing = [], {}
     for model, dtype in pairs(options):
         for batch in options.batch or [1, 8]:
             case = common.Case(model, "decode", dtype, batch, options.context, options.steps, options.threads, options.loops)
-            row = common.compare(case, peers, options.rounds, options.loopc, options.python)
+            try:
+                row = common.compare(case, peers, options.rounds, options.loopc, options.python)
+            except common.Unavailable as reason:
+                missing[str(reason)] = True
+                continue
             rows.append(row)
-            print(f"| {model} | {dtype} | {batch} | {row['loopc_ms']:.4g} | {row.get('roofline_fraction', row['bandwidth_fraction']):.2f} | " +
-                  " | ".join(common.cell(row["peers"][name]) for name in peers) + " |", flush=True)
-    for note in common.notes(rows):
+            common.line(model, dtype, batch, f"{row['loopc_ms']:.4g}", f"{row['roofline_fraction']:.2f}",
+                        *(common.cell(row["peers"][name]) for name in peers))
+    for note in [*missing, *common.notes(rows)]:
         print("left out: " + note)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

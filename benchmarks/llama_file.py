@@ -1,6 +1,7 @@
 """Random-weight GGUF files of the llama architecture, for llama.cpp and for `loopc bench --weights`."""
 import os
 import pathlib
+import sys
 import tempfile
 
 import cases
@@ -66,3 +67,7 @@ def llama_file(model, dtype):
     writer.close()
     temporary.rename(path)
     return path
+
+
+if __name__ == "__main__":
+    print(llama_file(*sys.argv[1:]))

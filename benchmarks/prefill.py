@@ -24,7 +24,7 @@ def main():
     options = parser.parse_args()
     peers = [name for name in common.chosen_peers(options) if options.peers or name in ("torch-eager", "torch-compiled", "llama.cpp")]
     print(f"{options.threads} threads, prompts of {options.tokens} tokens, tokens/s; in parentheses: loopc / peer, above 1 loopc is faster")
-    print("| model | type | loopc | " + " | ".join(peers) + " |\n" + "| --- " * (3 + len(peers)) + "|")
+    common.header("model", "type", "loopc", *peers)
     rows = []
     for model in options.model or DEFAULT_MODELS:
         for dtype in options.dtype or (["f32", "bf16"] if model != "ouro-1.4b" else ["bf16"]):
@@ -37,7 +37,7 @@ def main():
                     peer["tokens_per_second"] = rate(peer["ms"])
             rows.append(row)
             cells = [f"{p['tokens_per_second']:.4g} ({p['ratio']:.2f})" if "ms" in p else "-" for p in row["peers"].values()]
-            print(f"| {model} | {dtype} | {row['tokens_per_second']:.4g} | " + " | ".join(cells) + " |", flush=True)
+            common.line(model, dtype, f"{row['tokens_per_second']:.4g}", *cells)
     for note in common.notes(rows):
         print("left out: " + note)
     if options.json:
