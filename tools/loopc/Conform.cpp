@@ -84,6 +84,8 @@ public:
       fail(std::string(failure.what()) + " (in the words' kv clause)");
     }
     std::string key = request.hash + " " + plan.weights;
+    if (!plan.overrides.empty())
+      key += " " + std::to_string(++changed); // weights of its own
     auto found = entries.find(key);
     if (found != entries.end())
       return *found->second->model.executor;
@@ -91,17 +93,36 @@ public:
       entries.clear();
     WeightOptions weights;
     weights.weights = plan.weights;
-    kept->model = loadModel(request, own, openWeights(weights));
+    kept->model = loadModel(request, own, changedWeights(openWeights(weights), plan));
     return *entries.emplace(key, std::move(kept)).first->second->model.executor;
   }
 
 private:
+  /// The tensors of the file, but for those that the case gives.
+  static Weights changedWeights(Weights weights, const CasePlan &plan) {
+    if (plan.overrides.empty())
+      return weights;
+    auto tensors = std::make_shared<rt::MemoryTensors>(weights.tensors->describe());
+    for (const auto &[name, tensor] : plan.overrides)
+      weights.tensors->get(name); // refuses what the file does not have
+    for (const rt::TensorView &view : weights.tensors->tensors()) {
+      auto given = plan.overrides.find(view.name);
+      std::vector<float> values =
+          given == plan.overrides.end() ? rt::readF32(view)
+                                        : std::vector<float>(given->second.values.begin(), given->second.values.end());
+      tensors->addF32(view.name, view.shape, values);
+    }
+    weights.tensors = tensors;
+    return weights;
+  }
+
   struct Entry {
     frontend::Program program;
     LoadedModel model;
   };
   TargetOptions target;
   std::map<std::string, std::unique_ptr<Entry>> entries;
+  uint64_t changed = 0;
 };
 
 bool selected(const std::vector<std::string> &patterns, const std::string &name) {

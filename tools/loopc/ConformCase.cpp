@@ -288,6 +288,12 @@ private:
     case Kind::Generate:
       plan.generate = whole(action.expr, captures);
       break;
+    case Kind::DraftLoops:
+      plan.draftLoops = whole(action.expr, captures);
+      break;
+    case Kind::DraftTokens:
+      plan.draftTokens = whole(action.expr, captures);
+      break;
     case Kind::Stop:
       for (const auto &one : words::evaluate(table, action.expr, captures))
         if (!one.is_number_integer())
@@ -349,6 +355,9 @@ private:
         switch (action.kind) {
         case Action::Kind::Tokens:
           plan.tokens = readTensor(view, rule->layout);
+          break;
+        case Action::Kind::Weight:
+          plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
           break;
         case Action::Kind::Mask:
           plan.mask = readTensor(view, rule->layout);

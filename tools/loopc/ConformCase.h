@@ -71,6 +71,8 @@ struct CasePlan {
   std::optional<Use> exitAfter, minLoops;
   std::optional<int64_t> prompt, generate;
   std::set<int32_t> stop;
+  int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
+  std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
   std::vector<int64_t> calls;
   CaseTensor tokens;
   std::optional<CaseTensor> mask, exits_;
@@ -94,6 +96,8 @@ CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::
 struct SequenceRun {
   int64_t positions = 0, pad = 0, prompt = 0, loops = 0, vocab = 0;
   std::vector<int32_t> tokens; ///< prompt, then generated
+  std::vector<int32_t> drafts, corrections; ///< by round of speculation: draft tokens, what the verifier added
+  std::vector<int64_t> accepted;            ///< by round: drafts that stand
   std::vector<int32_t> newTokens;
   words::Scope scope; ///< the loop count and the element of axis N of this run
   std::vector<float> logits, iterationLogits;
@@ -101,6 +105,12 @@ struct SequenceRun {
   std::map<std::string, rt::Observation> observed;
   SequenceValue keys, values;
 };
+
+/// Continues `run` (its prompt is in `verifier`) by at least `generate` tokens: `plan.draftTokens` of them are drafted
+/// with `plan.draftLoops` iterations, checked together with all iterations, and kept as far as both agree.
+void speculate(rt::Engine &engine, rt::SequenceId verifier, rt::SequenceOptions options, const CasePlan &plan,
+               int64_t generate, SequenceRun &run);
+
 /// All runs of a case: [runs][sequences].
 struct CaseRuns {
   std::vector<std::vector<SequenceRun>> forced, generated;

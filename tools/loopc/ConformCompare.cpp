@@ -159,6 +159,13 @@ private:
       result.byGenerated = true;
       return result;
     }
+    if (name == "accepted" || name == "drafts" || name == "corrections") {
+      int64_t rounds = int64_t(run.accepted.size()), each = name == "drafts" ? int64_t(run.drafts.size()) / std::max<int64_t>(1, rounds) : 1;
+      SequenceValue result = name == "accepted" ? make(rounds, 1, each, run.accepted)
+                                                : make(rounds, 1, each, name == "drafts" ? run.drafts : run.corrections);
+      result.byGenerated = true;
+      return result;
+    }
     if (name == "sequence")
       return make(int64_t(run.tokens.size()), 1, 1, run.tokens);
     if (name == "layer") {

@@ -60,7 +60,8 @@ public:
 
 private:
   static bool isFunction(const std::string &name) {
-    return name == "depth" || name == "generated" || name == "sequence" || name == "keys" || name == "values";
+    return name == "depth" || name == "generated" || name == "sequence" || name == "keys" || name == "values" ||
+           name == "accepted" || name == "drafts" || name == "corrections";
   }
   static bool usesGenerated(const words::Expr &expr) {
     if (expr.kind == words::Expr::Kind::Call && (expr.text == "generated" || expr.text == "sequence"))
@@ -231,6 +232,11 @@ private:
       }
       collect(engine, ids, fed, runs);
       at += count;
+    }
+    if (plan.draftLoops && generate > 0) {
+      for (int64_t b = 0; b < sequences; ++b)
+        speculate(engine, ids[size_t(b)], optionsOf(n, b, runs[size_t(b)].pad, prompt), plan, generate, runs[size_t(b)]);
+      generate = 0;
     }
     std::vector<bool> going(size_t(sequences), generate > 0);
     for (int64_t step = 0; step < generate; ++step) {

@@ -49,6 +49,9 @@ struct Action {
     Prompt,      ///< prompt expr: that many tokens in the first call, then one at a time
     Calls,       ///< calls expr: list of the tokens of each call
     Generate,    ///< generate expr: greedy continuation of the tokens
+    DraftLoops,  ///< draft loops expr: greedy self-speculation: iterations of a draft ...
+    DraftTokens, ///< draft tokens expr: ... and its length
+    Weight,      ///< in: weight "NAME": takes the place of that of the file
     Stop,        ///< stop expr: list of ids that end the continuation and are not part of it
     Each,        ///< each NAME: one run for each element of the captured list; axis N
     DType,       ///< dtype f32 | bf16

@@ -264,6 +264,16 @@ private:
       expr(Action::Kind::Calls);
     } else if (acceptName("generate")) {
       expr(Action::Kind::Generate);
+    } else if (acceptName("draft")) {
+      if (acceptName("loops"))
+        expr(Action::Kind::DraftLoops);
+      else if (acceptName("tokens"))
+        expr(Action::Kind::DraftTokens);
+      else
+        fail("`loops` or `tokens`");
+    } else if (acceptName("weight")) {
+      result.kind = Action::Kind::Weight;
+      result.name = string("the name of a weight as a text");
     } else if (acceptName("stop")) {
       expr(Action::Kind::Stop);
     } else if (acceptName("each")) {

@@ -21,6 +21,9 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"keys", 0},      // K planes as kept at the end, axis X
       {"values", 0},    // V planes
       {"depth", 0},     // iterations in the state that was read out
+      {"accepted", 0},  // by round of speculation: drafts that stand
+      {"drafts", 0},    // by round: draft tokens
+      {"corrections", 0}, // by round: the token that the verifier added
       {"generated", 0}, // ids of greedy generation
       {"sequence", 0},  // prompt and generated ids
   };

@@ -129,6 +129,24 @@ void decodeWithExits(const char *name, const char *kv, Precision precision, doub
 TEST_P(OuroVectors, DecodeLastExited) { decodeWithExits("decode_last_exited", lastExited, GetParam(), 2.9e-5); }
 TEST_P(OuroVectors, DecodeSinglePlane) { decodeWithExits("decode_single", single, GetParam(), 9e-5); }
 
+void decodeWithKeptRow(const char *name, const char *kv, Precision precision, double atol) {
+  Ouro ouro(kv, precision);
+  Case c(name);
+  std::vector<float> decode = c.real("out.decode_logits");
+  for (uint32_t b = 0; b < 2; ++b) {
+    ouro.open(b);
+    ouro.feed({{b, c.tokens(b, 0, 6)}});
+    for (size_t i = 0; i < 6; ++i)
+      near(ouro.feed({{b, c.tokens(b, 6 + i, 7 + i)}})[0].logits.data(), &decode[(b * 6 + i) * 97], 97, atol, "decode");
+  }
+}
+TEST_P(OuroVectors, DecodeKeepsTheFirstRow) {
+  decodeWithKeptRow("decode_share_first", "kv(#loop.kv<single keep first order pass>)", GetParam(), 3e-5);
+}
+TEST_P(OuroVectors, DecodeKeepsTheMean) {
+  decodeWithKeptRow("decode_share_avg", "kv(#loop.kv<single keep mean order pass>)", GetParam(), 5.1e-5);
+}
+
 TEST_P(OuroVectors, ThresholdSelectsAnExit) {
   Ouro ouro(depthIndexed, GetParam());
   Case c("exit_threshold");

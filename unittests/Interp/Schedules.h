@@ -11,7 +11,7 @@
 /// One model in both forms, with seeded weights.
 class Twins {
 public:
-  /// In bf16, or with another rule for holes than the model has, the oracle runs PLANNED, which says so.
+  /// In bf16, or with another policy than the model has, the oracle runs PLANNED, which says so.
   Twins(const std::string &text, const loopc::PlanOptions &plan);
   std::unique_ptr<loopc::rt::Engine> engine(uint32_t capacity, uint64_t shuffleSeed);
 

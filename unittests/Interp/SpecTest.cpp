@@ -32,8 +32,8 @@ std::string sourceText(const std::string &name, const Sets &sets) {
   return text;
 }
 
-void compareSpec(const std::string &name, const Sets &sets, bool everyIteration, bool leaving = false) {
-  PlanOptions plan;
+void compareSpec(const std::string &name, const Sets &sets, bool everyIteration, bool leaving = false,
+                 PlanOptions plan = {}) {
   plan.leavingExit = leaving;
   if (leaving)
     plan.holes = "last_exited";
@@ -72,6 +72,36 @@ TEST(Specs, Parcae) {
   for (const char *inject : {"diagonal", "linear", "add"})
     compareSpec("parcae",
                 {{"vocab", "19"}, {"pad", "8"}, {"d", "36"}, {"heads", "3"}, {"ff", "20"}, {"inject", inject}}, true);
+}
+
+TEST(Specs, Isodepth) {
+  for (const char *inject : {"prelude_state", "additive", "passthrough", "hyperconnect"})
+    compareSpec("isodepth",
+                {{"vocab", "19"}, {"d", "24"}, {"heads", "3"}, {"prelude", "1"}, {"core", "2"}, {"coda", "1"}, {"inject", inject}},
+                false);
+}
+
+/// Every map, token after token, so that cuts of a prompt do not show.
+TEST(Specs, MapsOfPlanes) {
+  struct Map {
+    const char *name;
+    int64_t size, period;
+    const char *unit, *keep;
+  };
+  for (Map map : {Map{"ring", 2, 0, "", ""}, Map{"ring", 3, 0, "layer_step", ""}, Map{"stride", 3, 0, "layer_step", ""},
+                  Map{"anchor", 1, 2, "", ""}, Map{"anchor", 3, 2, "layer_step", ""}, Map{"last", 2, 0, "", ""},
+                  Map{"last", 3, 0, "layer_step", ""}, Map{"boundaries", 0, 0, "", ""}, Map{"single", 0, 0, "", "first"},
+                  Map{"single", 0, 0, "", "mean"}}) {
+    PlanOptions plan;
+    plan.policy = map.name;
+    plan.policySizes[0] = map.size;
+    plan.policySizes[1] = map.period;
+    plan.policyUnit = map.unit;
+    plan.policyKeep = map.keep;
+    plan.order = "token";
+    SCOPED_TRACE(std::string(map.name) + " " + map.unit + " " + map.keep);
+    compareSpec("parcae", {{"vocab", "19"}, {"pad", "8"}, {"d", "36"}, {"heads", "3"}, {"ff", "20"}}, false, false, plan);
+  }
 }
 
 } // namespace
