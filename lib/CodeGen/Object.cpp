@@ -81,6 +81,7 @@ void loopc::codegen::optimizeModule(llvm::Module &module, llvm::TargetMachine &m
     if (wide)
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    function.addFnAttr("no-builtins"); // no loop becomes a call of the C library
   }
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
