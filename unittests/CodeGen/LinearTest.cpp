@@ -127,28 +127,3 @@ TEST(Linear, bitsDoNotDependOnTheRowCountInOtherWidths) {
     for (const char *type : {"f32", "bf16"})
       chain(type, 133, bits);
 }
-
-// Not run by default (--gtest_also_run_disabled_tests): processor time of one worker for few and many rows.
-TEST(Linear, DISABLED_speed) {
-  for (const char *type : {"f32", "bf16"})
-    for (int k : {576, 2048}) {
-      const int n = 2048;
-      auto compiled = compile(model(k, n, type));
-      ASSERT_EQ(compiled->error, "");
-      Machine machine(*compiled, 512, 1, 512);
-      machine.set("w", std::vector<float>(size_t(n) * k, 0.5f));
-      machine.set("b", std::vector<float>(n));
-      for (int m : {1, 2, 4, 6, 16, 48, 256}) {
-        std::vector<Lane> lanes(m);
-        for (int r = 0; r < m; ++r)
-          lanes[r].slot = r;
-        clock_t begin = clock();
-        int calls = 0;
-        for (; clock() - begin < CLOCKS_PER_SEC / 3; ++calls)
-          machine.run("head", lanes);
-        double seconds = double(clock() - begin) / CLOCKS_PER_SEC / calls;
-        printf("%s k %d n %d rows %d: %.3f ms, %.1f GFLOP/s, %.1f GB/s of weights\n", type, k, n, m, seconds * 1e3, 2e-9 * m * n * k / seconds,
-               1e-9 * n * k * (type[0] == 'f' ? 4 : 2) / seconds);
-      }
-    }
-}
