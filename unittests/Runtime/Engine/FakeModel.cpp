@@ -346,4 +346,35 @@ Answer decode(const Story &s) {
   return out;
 }
 
+bool mayLeave(const std::string &policy) {
+  return policy == "last_exited" || policy == "always_last" || policy == "single" || policy.starts_with("stride") ||
+         policy.starts_with("first_then_shared") || policy.starts_with("anchor");
+}
+
+Shape shapeOf(std::string policy) {
+  Shape s;
+  auto word = [&](const char *prefix) {
+    bool found = policy.starts_with(prefix);
+    if (found)
+      policy = policy.substr(std::string(prefix).size());
+    return found;
+  };
+  if (word("pass "))
+    s.order = "pass";
+  s.layerSteps = word("layer ");
+  if (word("first "))
+    s.keep = "first";
+  s.policy = policy;
+  return s;
+}
+
+std::string messageOf(const std::function<void()> &f) {
+  try {
+    f();
+  } catch (const Error &e) {
+    return e.what();
+  }
+  return "";
+}
+
 } // namespace loopc::rt::fake

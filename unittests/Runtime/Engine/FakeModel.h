@@ -3,6 +3,7 @@
 #pragma once
 #include "loopc/runtime/Engine.h"
 #include "loopc/runtime/Laws.h"
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -87,5 +88,24 @@ struct Answer {
 int version(const Shape &shape, int loops, int d, int layer, int last);
 /// Decodes token after token, keeping all versions of everything.
 Answer decode(const Story &story);
+
+/// Every map, hole rule and order that the fake model can take, as `shapeOf` reads them.
+inline const std::vector<std::string> allPolicies = {"depth_indexed", "last_exited",          "always_last", "single",
+                                              "ring(2)",       "ring(3)",              "stride(2)",   "stride(3)",
+                                              "last(1)",       "last(2)",              "boundaries",
+                                              "first_then_shared(2)", "first_then_shared(3)",
+                                              "anchor(2, 2)", "layer ring(1)", "layer ring(3)", "layer ring(4)",
+                                              "layer stride(2)", "layer stride(3)", "layer anchor(3, 4)",
+                                              "layer last(3)", "layer boundaries", "first single",
+                                              "pass first single", "pass single", "pass ring(2)", "pass stride(2)",
+                                              "pass first_then_shared(2)", "pass last(1)", "pass boundaries",
+                                              "pass layer ring(3)"};
+
+/// "pass ring(2)": order pass. "layer ring(3)": the map counts layers. "first single": the first row is kept.
+Shape shapeOf(std::string policy);
+/// Whether an exit may end the iterations of a token under the policy.
+bool mayLeave(const std::string &policy);
+/// What the error says that `f` throws; empty if it throws none.
+std::string messageOf(const std::function<void()> &f);
 
 } // namespace loopc::rt::fake
