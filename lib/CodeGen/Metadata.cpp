@@ -16,6 +16,8 @@ static std::string typeName(Type type) {
     return "f32";
   if (type.isBF16())
     return "bf16";
+  if (type.isF16())
+    return "f16";
   return "i" + std::to_string(type.getIntOrFloatBitWidth());
 }
 
@@ -135,10 +137,10 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
   root["target"] = json::Object{{"triple", target.triple}, {"cpu", target.cpu}, {"features", std::move(features)},
                                 {"vector_bits", target.vectorBits}};
 
-  StringRef dtype = "f32", kvDtype = "f32";
+  std::string dtype = "f32", kvDtype = "f32";
   for (const ParamSlot &slot : layout.params)
-    if (slot.panel && slot.element.isBF16())
-      dtype = "bf16";
+    if (slot.panel && !slot.element.isF32())
+      dtype = typeName(slot.element);
   json::Array params;
   for (const ParamSlot &slot : layout.params)
     params.push_back(parameter(model, slot));
@@ -161,8 +163,7 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
       }
       sites.push_back(std::move(entry));
     }
-    if (pool.element.isBF16())
-      kvDtype = "bf16";
+    kvDtype = typeName(pool.element);
     pools.push_back(json::Object{{"stage", pool.stage}, {"sites", std::move(sites)}, {"page_bytes", pool.pageBytes},
                                  {"dtype", typeName(pool.element)}, {"planes", pool.perIteration ? "T" : "1"}});
   }

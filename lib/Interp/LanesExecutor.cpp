@@ -10,10 +10,12 @@ static Element elementOf(rt::DType type, const std::string &place) {
     return Element::F32;
   case rt::DType::BF16:
     return Element::BF16;
+  case rt::DType::F16:
+    return Element::F16;
   case rt::DType::I32:
     return Element::I32;
   default:
-    throw rt::Error("", place, "an element type F32, BF16 or I32", std::string(rt::dtypeName(type)));
+    throw rt::Error("", place, "an element type F32, BF16, F16 or I32", std::string(rt::dtypeName(type)));
   }
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/Interp/StageInterp.h"
 #include "Machine.h"
+#include "loopc/runtime/Half.h"
 
 #include <cstring>
 
@@ -11,7 +12,7 @@ using namespace mlir::loop;
 namespace loopc::interp {
 namespace {
 
-size_t elementBytes(Element element) { return element == Element::BF16 ? 2 : 4; }
+size_t elementBytes(Element element) { return element == Element::BF16 || element == Element::F16 ? 2 : 4; }
 
 void loadElements(const uint8_t *from, Element element, float *to, int64_t count) {
   if (element == Element::F32) {
@@ -21,8 +22,7 @@ void loadElements(const uint8_t *from, Element element, float *to, int64_t count
   for (int64_t i = 0; i < count; ++i) {
     uint16_t bits;
     std::memcpy(&bits, from + 2 * i, 2);
-    uint32_t wide = uint32_t(bits) << 16;
-    std::memcpy(&to[i], &wide, 4);
+    to[i] = element == Element::F16 ? rt::f16ToF32(bits) : rt::bf16ToF32(bits);
   }
 }
 void storeElements(uint8_t *to, Element element, const float *from, int64_t count) {
@@ -31,10 +31,7 @@ void storeElements(uint8_t *to, Element element, const float *from, int64_t coun
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    float rounded = roundToBF16(from[i]);
-    uint32_t wide;
-    std::memcpy(&wide, &rounded, 4);
-    uint16_t bits = uint16_t(wide >> 16);
+    uint16_t bits = element == Element::F16 ? rt::f32ToF16(from[i]) : rt::f32ToBF16(from[i]);
     std::memcpy(to + 2 * i, &bits, 2);
   }
 }

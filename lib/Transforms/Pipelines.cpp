@@ -70,7 +70,7 @@ void buildPlanPipeline(OpPassManager &pm, const PlanOptions &options) {
   counts.loops = options.loops;
   counts.maxMsPerToken = options.maxMsPerToken;
   counts.gigabytesPerSecond = options.gigabytesPerSecond;
-  counts.weightBytes = options.dtype == "bf16" ? 2 : 4;
+  counts.weightBytes = options.dtype == "f32" ? 4 : 2;
   model.add(createLoopPlanCounts(counts));
   LoopPlanKVOptions kv;
   kv.policy = options.policy;

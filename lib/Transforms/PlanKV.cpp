@@ -206,9 +206,9 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     if (!forward)
       return;
     MLIRContext *context = &getContext();
-    Type type = rows == "bf16" ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
-    if (rows != "bf16" && rows != "f32") {
-      emitPlanError(model, PlanError::L0613) << "expected rows f32 or bf16, but got " << rows;
+    Type type = getNumberType(context, rows);
+    if (!type) {
+      emitPlanError(model, PlanError::L0613) << "expected rows f32, bf16 or f16, but got " << rows;
       return signalPassFailure();
     }
     RecurOp recur = getScheduledRecur(forward);

@@ -70,17 +70,17 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
 
   void runOnOperation() override {
     ModelOp model = getOperation();
-    if (dtype != "f32" && dtype != "bf16") {
-      emitPlanError(model, PlanError::L0613) << "expected dtype f32 or bf16, but got " << dtype;
+    Type type = getNumberType(&getContext(), dtype);
+    if (!type) {
+      emitPlanError(model, PlanError::L0613) << "expected dtype f32, bf16 or f16, but got " << dtype;
       return signalPassFailure();
     }
-    Type type = dtype == "bf16" ? Type(BFloat16Type::get(&getContext())) : Type(Float32Type::get(&getContext()));
-    if (dtype == "bf16")
+    if (!type.isF32())
       storeMatrices(model, type);
     OpBuilder b(&getContext());
     model.walk([&](Operation *op) {
       b.setInsertionPoint(op);
-      if (auto linear = dyn_cast<LinearOp>(op); linear && dtype == "bf16") {
+      if (auto linear = dyn_cast<LinearOp>(op); linear && !type.isF32()) {
         linear.getInputMutable().set(rounded(b, linear.getInput(), type, op->getLoc()));
         linear.getWeightMutable().set(rounded(b, linear.getWeight(), type, op->getLoc()));
       } else if (auto embed = dyn_cast<EmbedOp>(op)) {

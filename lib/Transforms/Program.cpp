@@ -11,6 +11,14 @@ using namespace mlir::loop;
 
 namespace loopc {
 
+FloatType getNumberType(MLIRContext *context, StringRef word) {
+  return llvm::StringSwitch<FloatType>(word)
+      .Case("f32", Float32Type::get(context))
+      .Case("bf16", BFloat16Type::get(context))
+      .Case("f16", Float16Type::get(context))
+      .Default(FloatType());
+}
+
 ForwardOp getForward(ModelOp model) {
   auto found = model.getBody().front().getOps<ForwardOp>();
   return found.empty() ? ForwardOp() : *found.begin();

@@ -18,6 +18,9 @@ template <typename OpT> OpT lookup(mlir::loop::ModelOp model, mlir::FlatSymbolRe
   return name ? mlir::dyn_cast_or_null<OpT>(mlir::SymbolTable::lookupSymbolIn(model, name.getAttr())) : OpT();
 }
 
+/// The type of matrices or K/V rows that a command line names: f32, bf16, f16. Null for another word.
+mlir::FloatType getNumberType(mlir::MLIRContext *context, llvm::StringRef word);
+
 /// True for an op that reads keys and values of other positions, or holds one.
 bool attends(mlir::Operation *op);
 

@@ -174,6 +174,20 @@ Decode decoderOf(DType type) {
 
 } // namespace
 
+float elementToF32(DType type, const void *at) {
+  auto *from = static_cast<const std::byte *>(at);
+  switch (type) {
+  case DType::BF16:
+    return bf16ToF32(load<uint16_t>(from));
+  case DType::F16:
+    return loadF16(from);
+  case DType::I32:
+    return float(load<int32_t>(from));
+  default:
+    return load<float>(from);
+  }
+}
+
 void readF32(const TensorView &tensor, int64_t rowBegin, int64_t rowEnd, float *out) {
   if (rowBegin < 0 || rowEnd < rowBegin || rowEnd > tensor.rows())
     throw Error(tensor.file, "tensor " + rt::quoted(tensor.name), "rows inside 0.." + std::to_string(tensor.rows()),

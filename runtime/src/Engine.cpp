@@ -358,13 +358,7 @@ KvBlock Engine::readKv(SequenceId id, Stage stage, size_t site, int64_t layer, i
         uint64_t e = at.offset + uint64_t(((layer * 2 + kv) * at.heads + h) * int64_t(LOOPC_PAGE_ROWS) +
                                           row % int32_t(LOOPC_PAGE_ROWS)) *
                                      uint64_t(at.dim) + uint64_t(c);
-        if (p.dtype == DType::BF16) {
-          uint16_t bits;
-          std::memcpy(&bits, page + e * 2, 2);
-          *to++ = bf16ToF32(bits);
-        } else {
-          std::memcpy(to++, page + e * 4, 4);
-        }
+        *to++ = elementToF32(p.dtype, page + e * uint64_t(blockBytes(p.dtype)));
       }
   }
   return out;

@@ -189,19 +189,8 @@ void Engine::Impl::observe(const Sequence &s, const Lane &l, uint32_t at, Moment
                     ? out.final.data() + size_t(row) * n
                     : out.iterations.data() + (size_t(row) * size_t(s.policy.loops) + size_t(l.done - 1)) * n;
     const uint8_t *from = slot(at) + f.offset;
-    for (size_t i = 0; i < n; ++i) {
-      if (f.dtype == DType::BF16) {
-        uint16_t bits;
-        std::memcpy(&bits, from + i * 2, 2);
-        to[i] = bf16ToF32(bits);
-      } else if (f.dtype == DType::I32) {
-        int32_t v;
-        std::memcpy(&v, from + i * 4, 4);
-        to[i] = float(v);
-      } else {
-        std::memcpy(to + i, from + i * 4, 4);
-      }
-    }
+    for (size_t i = 0; i < n; ++i)
+      to[i] = elementToF32(f.dtype, from + i * size_t(blockBytes(f.dtype)));
   }
 }
 

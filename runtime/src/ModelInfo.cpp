@@ -84,8 +84,8 @@ public:
     return out;
   }
   DType dtype(bool integers) const {
-    std::string s = integers ? oneOf({"f32", "bf16", "i32"}) : oneOf({"f32", "bf16"});
-    return s == "f32" ? DType::F32 : s == "bf16" ? DType::BF16 : DType::I32;
+    std::string s = integers ? oneOf({"f32", "bf16", "f16", "i32"}) : oneOf({"f32", "bf16", "f16"});
+    return s == "f32" ? DType::F32 : s == "bf16" ? DType::BF16 : s == "f16" ? DType::F16 : DType::I32;
   }
   Law law() const {
     Law law;

@@ -66,15 +66,15 @@ struct Table {
   }
 
   void check(const Part &part, int64_t first, int64_t last, const float *values) const {
-    // Beyond this, rounding to bf16 gives infinity (largest bf16 plus half a step).
-    const float limit = param->dtype == DType::BF16 ? 3.3961775e38f : HUGE_VALF;
+    // From here on, rounding gives infinity (the largest number plus half a step).
+    const float limit = param->dtype == DType::BF16 ? 3.3961775e38f : param->dtype == DType::F16 ? 65520.0f : HUGE_VALF;
     for (int64_t i = 0; i < (last - first) * param->cols; ++i)
       if (!(std::fabs(values[i]) < limit)) {
         int64_t row = first + i / param->cols - part.first;
         if (!part.source->rowMap.empty())
           row = part.source->rowMap[size_t(row)];
         throw Error(part.reader.view ? part.reader.view->file : "", "tensor " + part.reader.name,
-                    "values that are finite" + std::string(param->dtype == DType::BF16 ? " in bf16" : ""),
+                    "values that are finite in " + std::string(dtypeName(param->dtype)),
                     std::to_string(values[i]) + " at row " + std::to_string(row) + ", column " +
                         std::to_string(i % param->cols));
       }
@@ -87,32 +87,25 @@ int64_t pieceRows(const ParamInfo &p) {
   return std::max<int64_t>(LOOPC_PANEL, rows / LOOPC_PANEL * LOOPC_PANEL);
 }
 
-template <typename T> T convert(float v) {
-  if constexpr (sizeof(T) == 2)
-    return f32ToBF16(v);
-  else
-    return v;
-}
+float unchanged(float v) { return v; }
 
-/// Consecutive k that lie side by side for one column, the first in the upper half of the word.
-template <typename T> constexpr int64_t panelBlock = sizeof(T) == 2 ? 2 : 1;
-
-template <typename T> void store(const Table &table, int64_t first, int64_t last, const float *values) {
+template <auto convert> void store(const Table &table, int64_t first, int64_t last, const float *values) {
+  using T = decltype(convert(0.0f));
   const ParamInfo &p = *table.param;
   T *out = static_cast<T *>(table.out);
   if (p.kind == PackKind::Rows) {
     for (int64_t i = 0; i < (last - first) * p.cols; ++i)
-      out[first * p.cols + i] = convert<T>(values[i]);
+      out[first * p.cols + i] = convert(values[i]);
     return;
   }
-  constexpr int64_t block = panelBlock<T>;
+  const int64_t block = panelBlock(p.dtype).k;
   for (int64_t r0 = first; r0 < last; r0 += LOOPC_PANEL) {
-    T *panel = out + r0 * int64_t(roundUp(uint64_t(p.cols), block)); // r0 is a multiple of 32
+    T *panel = out + r0 * int64_t(roundUp(uint64_t(p.cols), uint64_t(block))); // r0 is a multiple of 32
     int64_t n = std::min<int64_t>(LOOPC_PANEL, last - r0);
     const float *source = values + (r0 - first) * p.cols;
     for (int64_t k = 0; k < p.cols; ++k)
       for (int64_t j = 0; j < n; ++j)
-        panel[(k / block * int64_t(LOOPC_PANEL) + j) * block + (block - 1 - k % block)] = convert<T>(source[j * p.cols + k]);
+        panel[(k / block * int64_t(LOOPC_PANEL) + j) * block + (block - 1 - k % block)] = convert(source[j * p.cols + k]);
   }
 }
 
@@ -158,9 +151,11 @@ void fillTables(const std::vector<Table> &tables, uint32_t threads) {
     std::vector<float> values(size_t((p.last - p.first) * p.table->param->cols));
     p.table->read(p.first, p.last, values.data());
     if (p.table->param->dtype == DType::BF16)
-      store<uint16_t>(*p.table, p.first, p.last, values.data());
+      store<f32ToBF16>(*p.table, p.first, p.last, values.data());
+    else if (p.table->param->dtype == DType::F16)
+      store<f32ToF16>(*p.table, p.first, p.last, values.data());
     else
-      store<float>(*p.table, p.first, p.last, values.data());
+      store<unchanged>(*p.table, p.first, p.last, values.data());
   });
 }
 
@@ -198,11 +193,42 @@ Law defaultLaw(const ParamInfo &p, const std::string &name) {
 
 } // namespace
 
+PanelBlock panelBlock(DType type) {
+  switch (type) {
+#define LOOPC_WEIGHT_FORMAT(name, dtype, k, bytes)                                                                     \
+  case DType::dtype:                                                                                                   \
+    return {k, bytes};
+#include "loopc/runtime/WeightFormats.def"
+  default:
+    return {1, 0};
+  }
+}
+
+std::optional<DType> weightFormat(std::string_view name) {
+#define LOOPC_WEIGHT_FORMAT(format, dtype, k, bytes)                                                                   \
+  if (name == #format)                                                                                                 \
+    return DType::dtype;
+#include "loopc/runtime/WeightFormats.def"
+  return std::nullopt;
+}
+
+std::string_view weightFormatName(DType type) {
+  switch (type) {
+#define LOOPC_WEIGHT_FORMAT(name, dtype, k, bytes)                                                                     \
+  case DType::dtype:                                                                                                   \
+    return #name;
+#include "loopc/runtime/WeightFormats.def"
+  default:
+    return "";
+  }
+}
+
 uint64_t packedBytes(const ParamInfo &p) {
-  bool panel = p.kind == PackKind::Panel;
-  uint64_t rows = panel ? roundUp(uint64_t(p.rows), LOOPC_PANEL) : uint64_t(p.rows);
-  uint64_t cols = panel && p.dtype == DType::BF16 ? roundUp(uint64_t(p.cols), panelBlock<uint16_t>) : uint64_t(p.cols);
-  return rows * cols * uint64_t(blockBytes(p.dtype));
+  if (p.kind == PackKind::Rows)
+    return uint64_t(p.rows) * uint64_t(p.cols / blockElements(p.dtype) * blockBytes(p.dtype));
+  PanelBlock block = panelBlock(p.dtype);
+  uint64_t panels = roundUp(uint64_t(p.rows), LOOPC_PANEL) / LOOPC_PANEL;
+  return panels * (roundUp(uint64_t(p.cols), uint64_t(block.k)) / uint64_t(block.k)) * uint64_t(block.bytes);
 }
 
 std::string sourceName(const ParamSourceInfo &source, uint64_t table) {

@@ -22,7 +22,7 @@
 // RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=none" 2>&1 | FileCheck %s --check-prefix=WORD
 // RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="policy=single order=free" 2>&1 | FileCheck %s --check-prefix=L0602
 // RUN: not loopc-opt %s --loop-plan-counts --loop-plan-kv 2>&1 | FileCheck %s --check-prefix=L0601
-// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="rows=f16" 2>&1 | FileCheck %s --check-prefix=ROWS
+// RUN: not loopc-opt %S/Inputs/parcae.mlir --loop-plan-counts --loop-plan-kv="rows=f8" 2>&1 | FileCheck %s --check-prefix=ROWS
 
 // FULL: loop.site @prelude.attn {{.*}} plan(<write (d0) -> (0), read (d0) -> (0), planes (d0) -> (1), rows bf16>)
 // FULL: loop.site @core.attn {{.*}} plan(<write (d0) -> (d0), read (d0) -> (d0), planes (d0) -> (d0), rows bf16>)
@@ -66,7 +66,7 @@
 // LAST: contract(<lag end, group lane, order free, couple lane>)
 // LAST: kv(<depth_indexed holes always_last>)
 // WORD: error: [L0611] expected a kv policy last_exited, always_last, depth_indexed, single, ring(k), first_then_shared(k), stride(k), anchor(n, k), last(k), boundaries, but got none
-// ROWS: error: [L0613] expected rows f32 or bf16, but got f16
+// ROWS: error: [L0613] expected rows f32, bf16 or f16, but got f8
 
 loop.model @without phase(source) {
   loop.count @loops default 2 range 1, 4

@@ -28,10 +28,10 @@ void addSpec(CLI::App &app, SpecOptions &options, bool required = true) {
 
 void addCompile(CLI::App &app, TargetOptions &options) {
   app.add_option("--dtype", options.dtype, "Type of matrices")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   app.add_option("--kv-dtype", options.kvDtype, "Type of kept keys and values (default: as --dtype)")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--cpu", options.cpu, "CPU to generate code for, `native` for this one")->capture_default_str();
   app.add_option("--kv", options.kv, "How planes are kept: \"map, holes rule, order o\"")->type_name("CLAUSE");
   app.add_option("--max-ms-per-token", options.maxMsPerToken,

@@ -54,7 +54,7 @@ struct Action {
     Weight,      ///< in: weight "NAME": takes the place of that of the file
     Stop,        ///< stop expr: list of ids that end the continuation and are not part of it
     Each,        ///< each NAME: one run for each element of the captured list; axis N
-    DType,       ///< dtype f32 | bf16
+    DType,       ///< dtype f32 | bf16 | f16
     Accident,    ///< accident NAME
     Tokens,      ///< in: token ids
     Mask,        ///< in: 1 where a token is real; what is left of the first 1 is padding

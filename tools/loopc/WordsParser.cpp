@@ -280,7 +280,7 @@ private:
       result.kind = Action::Kind::Each;
       result.name = name("the name of a captured list");
     } else if (acceptName("dtype")) {
-      word(Action::Kind::DType, {"f32", "bf16"});
+      word(Action::Kind::DType, {"f32", "bf16", "f16"});
     } else if (acceptName("accident")) {
       result.kind = Action::Kind::Accident;
       result.name = name("the name of an accident");

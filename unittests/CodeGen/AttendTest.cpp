@@ -8,6 +8,7 @@
 #include <random>
 
 using namespace loopc::test;
+namespace rt = loopc::rt;
 
 namespace {
 struct Shape {
@@ -22,7 +23,7 @@ std::string model(const Shape &s) {
   std::string qType = "tensor<?x" + q + "xf32" + rowsOf;
   std::string load = " at %L : !loop.bank<@slot>, !loop.lanes<lane> -> ";
   std::string casts, key = "%k", value = "%v";
-  if (s.rows == "bf16") {
+  if (s.rows != "f32") {
     casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " + kRow + "\n";
     key = "%kb";
     value = "%vb";
@@ -44,14 +45,8 @@ std::string model(const Shape &s) {
          "    loop.return %b1, %c1 : !loop.bank<@slot>, !loop.cache<@prelude>\n  }\n}\n";
 }
 
-float rounded(float value, bool bf16) {
-  if (!bf16)
-    return value;
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
-  std::memcpy(&value, &bits, 4);
-  return value;
+float rounded(float value, const std::string &type) {
+  return type == "f32" ? value : type == "bf16" ? rt::bf16ToF32(rt::f32ToBF16(value)) : rt::f16ToF32(rt::f32ToF16(value));
 }
 
 void check(const Shape &s, int positions, int window = 0, double cap = 0, int missing = -1) {
@@ -112,7 +107,7 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
             if (pass == 0) {
               double dot = 0;
               for (int i = 0; i < s.dim; ++i)
-                dot += double(q[p][h * s.dim + i]) * rounded(k[j][kh * s.dim + i], s.rows == "bf16");
+                dot += double(q[p][h * s.dim + i]) * rounded(k[j][kh * s.dim + i], s.rows);
               scores[j] = dot * 0.25;
               if (cap > 0)
                 scores[j] = cap * std::tanh(scores[j] / cap);
@@ -121,7 +116,7 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
               double w = std::exp(scores[j] - top);
               sum += w;
               for (int i = 0; i < s.dim; ++i)
-                want[i] += w * rounded(v[j][kh * s.dim + i], s.rows == "bf16");
+                want[i] += w * rounded(v[j][kh * s.dim + i], s.rows);
             }
           }
         for (int i = 0; i < s.dim; ++i)
@@ -139,4 +134,6 @@ TEST(Attend, window) { check({2, 2, 16, "f32", "window(70)"}, 300, 70); }
 TEST(Attend, softCap) { check({2, 2, 16, "f32", "softcap(1.5)"}, 90, 0, 1.5); }
 TEST(Attend, bf16Rows) { check({4, 2, 40, "bf16"}, 150); }
 TEST(Attend, bf16RowsOfManyBlocks) { check({3, 3, 128, "bf16"}, 600); }
+TEST(Attend, f16Rows) { check({4, 2, 40, "f16"}, 150); }
+TEST(Attend, f16RowsOfOddLength) { check({1, 1, 7, "f16"}, 70); }
 TEST(Attend, positionWithoutARow) { check({1, 1, 8}, 80, 0, 0, 0); }

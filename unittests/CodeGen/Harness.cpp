@@ -13,6 +13,7 @@
 
 using namespace loopc::test;
 namespace codegen = loopc::codegen;
+namespace rt = loopc::rt;
 
 static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const std::string &text, std::string &messages) {
   mlir::DialectRegistry registry;
@@ -81,7 +82,7 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
     if (d.params.count(name))
       name += panel ? ":panel" : ":rows";
     d.params[name] = {uint64_t(*p.getInteger("index")), uint64_t(*p.getInteger("count")), uint64_t(*p.getInteger("rows")),
-                      uint64_t(*p.getInteger("cols")), panel, *p.getString("dtype") == "bf16"};
+                      uint64_t(*p.getInteger("cols")), panel, p.getString("dtype")->str()};
   }
   for (const auto &value : *root.getArray("stages")) {
     const auto &s = *value.getAsObject();
@@ -137,31 +138,32 @@ Machine::Machine(const Compiled &compiled, uint32_t capacity, uint32_t workers, 
   sequences(1, 1, 64);
 }
 
-static uint16_t toBF16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+void Machine::set(const std::string &name, rt::DType stored, const std::vector<std::byte> &bytes) {
+  const Described::Param &p = compiled.described.params.at(name);
+  rt::ParamInfo one;
+  one.name = name;
+  one.count = p.count;
+  one.kind = p.panel ? rt::PackKind::Panel : rt::PackKind::Rows;
+  one.dtype = rt::weightFormat(p.dtype).value();
+  one.rows = int64_t(p.rows);
+  one.cols = int64_t(p.cols);
+  one.sources.push_back({"t{}", {}, int64_t(p.rows), {}});
+  rt::MemoryTensors tensors("test");
+  size_t size = bytes.size() / p.count;
+  for (size_t table = 0; table < p.count; ++table) {
+    one.sources[0].indices.push_back(int64_t(table));
+    tensors.add("t" + std::to_string(table), stored, {int64_t(p.rows), int64_t(p.cols)}, {&bytes[table * size], &bytes[table * size] + size});
+  }
+  rt::ModelInfo info;
+  info.params.push_back(one);
+  packed.push_back(rt::PackedParams::pack(info, tensors));
+  for (size_t table = 0; table < p.count; ++table)
+    tables[p.index + table] = packed.back()->abi().data[table];
 }
 
 void Machine::set(const std::string &name, const std::vector<float> &values) {
-  const Described::Param &p = compiled.described.params.at(name);
-  for (uint64_t table = 0; table < p.count; ++table) {
-    const float *from = values.data() + table * p.rows * p.cols;
-    uint64_t rows = p.panel ? (p.rows + 31) / 32 * 32 : p.rows;
-    uint64_t pair = p.panel && p.bf16 ? 2 : 1, blocks = (p.cols + pair - 1) / pair;
-    std::vector<float> flat(rows * blocks * pair, 0.0f);
-    for (uint64_t r = 0; r < p.rows; ++r)
-      for (uint64_t c = 0; c < p.cols; ++c)
-        flat[p.panel ? ((r / 32 * blocks + c / pair) * 32 + r % 32) * pair + (pair - 1 - c % pair) : r * p.cols + c] = from[r * p.cols + c];
-    packed.emplace_back();
-    uint8_t *to = aligned(packed.back(), flat.size() * 4);
-    if (p.bf16)
-      for (size_t i = 0; i < flat.size(); ++i)
-        reinterpret_cast<uint16_t *>(to)[i] = toBF16(flat[i]);
-    else
-      std::memcpy(to, flat.data(), flat.size() * 4);
-    tables[p.index + table] = to;
-  }
+  auto *bytes = reinterpret_cast<const std::byte *>(values.data());
+  set(name, rt::DType::F32, {bytes, bytes + values.size() * sizeof(float)});
 }
 
 void Machine::setField(const std::string &name, int slot, const std::vector<float> &values) {

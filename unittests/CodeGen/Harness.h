@@ -1,6 +1,7 @@
 // Compiles a LANES model given as text, loads the artefact and calls its stages with memory of the test.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
+#include "loopc/runtime/Packing.h"
 #include "loopc/runtime/abi.h"
 #include <cstdint>
 #include <map>
@@ -13,7 +14,7 @@ namespace loopc::test {
 /// The parts of the metadata that a caller needs.
 struct Described {
   struct Field { uint64_t offset, elements; };
-  struct Param { uint64_t index, count, rows, cols; bool panel, bf16; };
+  struct Param { uint64_t index, count, rows, cols; bool panel; std::string dtype; };
   struct Stage { uint64_t arenaRowBytes, scratchBytes, scratchRowBytes, timedPhases; };
   std::map<std::string, Field> fields;
   std::map<std::string, Param> params;
@@ -47,8 +48,10 @@ struct Lane {
 class Machine {
 public:
   Machine(const Compiled &compiled, uint32_t capacity, uint32_t workers, uint32_t slots = 64, uint32_t pages = 64);
-  /// Values of a parameter, row-major, table after table; packed as the metadata says.
+  /// Values of a parameter, row-major, table after table; packed as the metadata says by the runtime.
   void set(const std::string &param, const std::vector<float> &values);
+  /// The same with values as a file stores them.
+  void set(const std::string &param, rt::DType stored, const std::vector<std::byte> &bytes);
   void setField(const std::string &field, int slot, const std::vector<float> &values);
   std::vector<float> field(const std::string &field, int slot) const;
   /// Runs a stage over `lanes` (columns are written back). Returns the first worker's nonzero value, or 0.
@@ -68,7 +71,7 @@ private:
   uint8_t *aligned(std::vector<uint8_t> &bytes, uint64_t size);
   const Compiled &compiled;
   uint32_t capacity, workers;
-  std::vector<std::vector<uint8_t>> packed;
+  std::vector<std::shared_ptr<const rt::PackedParams>> packed;
   std::vector<const void *> tables;
   std::vector<uint8_t> bankBytes;
   uint8_t *bank;

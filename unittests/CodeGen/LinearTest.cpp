@@ -14,8 +14,8 @@ static std::string model(int k, int n, const std::string &type) {
   std::string x = "%x";
   std::string cast;
   std::string in = rows;
-  if (type == "bf16") {
-    in = "tensor<?x" + K + "xbf16, #lane>";
+  if (type != "f32") {
+    in = "tensor<?x" + K + "x" + type + ", #lane>";
     cast = "    %xb = arith.truncf %x : " + rows + " to " + in + "\n";
     x = "%xb";
   }
@@ -70,11 +70,14 @@ static void exact(int k, int n, const std::string &type, unsigned vectorBits = 0
 TEST(Linear, exactF32) { exact(70, 45, "f32"); }
 TEST(Linear, exactF32Wide) { exact(64, 288, "f32"); }
 TEST(Linear, exactBF16) { exact(37, 160, "bf16"); }
+TEST(Linear, exactF16) { exact(37, 160, "f16"); }
 TEST(Linear, exactTiny) { exact(3, 1, "f32"); }
 // The shapes of kernels for other registers; the compiler splits the vectors of this machine.
 TEST(Linear, exactInKernelsOfOtherWidths) {
   exact(70, 45, "f32", 512);
   exact(37, 160, "bf16", 512);
+  exact(37, 160, "f16", 512);
+  exact(37, 45, "f16", 128);
   exact(70, 45, "f32", 128);
 }
 

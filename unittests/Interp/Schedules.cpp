@@ -13,7 +13,7 @@ static constexpr uint64_t weightSeed = 5, drawSeed = 9;
 
 Twins::Twins(const std::string &text, const PlanOptions &plan) : source(text), lanes(text), params(weightSeed) {
   std::string error;
-  if (plan.dtype == "bf16" || !plan.holes.empty() || !plan.policy.empty()) {
+  if (plan.dtype != "f32" || !plan.holes.empty() || !plan.policy.empty()) {
     mlir::PassManager planning(source.context.get());
     buildPlanPipeline(planning, plan);
     if (failed(planning.run(*source.module)))

@@ -48,16 +48,18 @@ TEST(Stages, WithoutHoistingAndMerging) {
   compare(twins, requests, 5, false);
 }
 
-TEST(Stages, RoundedToBF16) {
-  PlanOptions plan;
-  plan.dtype = "bf16";
-  Twins twins(partsText(), plan);
-  std::mt19937 random(7);
-  std::vector<Request> requests(3);
-  for (Request &request : requests)
-    request.tokens = randomTokens(random, 9, 11);
-  compare(twins, requests, 6, false);
-  EXPECT_EQ(twins.executor->info().kvDType, rt::DType::BF16);
+TEST(Stages, RoundedToBF16AndF16) {
+  for (rt::DType type : {rt::DType::BF16, rt::DType::F16}) {
+    PlanOptions plan;
+    plan.dtype = type == rt::DType::BF16 ? "bf16" : "f16";
+    Twins twins(partsText(), plan);
+    std::mt19937 random(7);
+    std::vector<Request> requests(3);
+    for (Request &request : requests)
+      request.tokens = randomTokens(random, 9, 11);
+    compare(twins, requests, 6, false);
+    EXPECT_EQ(twins.executor->info().kvDType, type);
+  }
 }
 
 TEST(Stages, ExitsThatLeave) {

@@ -14,7 +14,7 @@ class ModelOp;
 
 namespace loopc::interp {
 
-enum class Element : uint8_t { F32, BF16, I32 };
+enum class Element : uint8_t { F32, BF16, F16, I32 };
 
 /// Where the values of a call lie in memory; the same numbers that generated code has as constants.
 struct StageLayout {

@@ -31,8 +31,8 @@ struct PlanOptions {
   std::string holes;                ///< refuse, last_exited, …
   std::string order;                ///< free, token, pass, by_call
   bool leavingExit = false;         ///< refuse a policy without a rule for planes that an exit leaves out
-  std::string dtype = "f32";        ///< matrices: f32, bf16
-  std::string kvDtype;              ///< K/V rows: f32, bf16; empty: as `dtype`
+  std::string dtype = "f32";        ///< matrices: f32, bf16, f16
+  std::string kvDtype;              ///< K/V rows: f32, bf16, f16; empty: as `dtype`
   std::vector<std::string> observe; ///< taps that become bank fields `obs.NAME`; {"*"}: all
   bool hoist = true;                ///< off only to compare
   bool mergeLinears = true;         ///< off only to compare

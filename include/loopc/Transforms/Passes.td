@@ -51,7 +51,7 @@ def LoopPlanKV : ModelPass<"loop-plan-kv"> {
     Option<"codaOverwrites", "coda-overwrites", "bool", "false", "published accident: rows of the coda take the place of the loop's where the map names their planes">,
     Option<"holes", "holes", "std::string", "\"\"", "rule for holes that replaces the spec's">,
     Option<"order", "order", "std::string", "\"\"", "order of a prompt that replaces the spec's">,
-    Option<"rows", "rows", "std::string", "\"f32\"", "element type of stored rows: f32, bf16">,
+    Option<"rows", "rows", "std::string", "\"f32\"", "element type of stored rows: f32, bf16, f16">,
     Option<"leaving", "leaving", "bool", "false", "an exit ends the iterations of its lane; else it only selects the readout">];
 }
 
@@ -66,10 +66,10 @@ def LoopHoist : ModelPass<"loop-hoist"> {
 def LoopPlanNumerics : ModelPass<"loop-plan-numerics"> {
   let summary = "writes every rounding as an op";
   let description = [{
-    bf16: matrices of linear and tables of embed are bf16; the input of a linear is rounded by `arith.truncf`; sums,
-    norms, residuals and gains are f32. K and V get the row type of their site's plan.
+    bf16, f16: matrices of linear and tables of embed have this type; the input of a linear is rounded by
+    `arith.truncf`; sums, norms, residuals and gains are f32. K and V get the row type of their site's plan.
   }];
-  let options = [Option<"dtype", "dtype", "std::string", "\"f32\"", "type of matrices: f32, bf16">];
+  let options = [Option<"dtype", "dtype", "std::string", "\"f32\"", "type of matrices: f32, bf16, f16">];
 }
 
 def LoopPlanOrders : ModelPass<"loop-plan-orders"> {

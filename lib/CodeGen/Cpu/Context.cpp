@@ -135,12 +135,12 @@ SmallVector<Value> loopc::codegen::emitElements(PhaseContext &ctx, Block &block,
     SmallVector<Value> operands;
     for (Value operand : op.getOperands())
       operands.push_back(mapping.contains(operand) ? mapping.lookup(operand) : ctx.index(operand));
-    if (isa<arith::ExtFOp>(op) && op.getOperand(0).getType().isBF16()) {
-      mapping.map(op.getResult(0), e.extendBF16(operands[0]));
+    if (isa<arith::ExtFOp>(op) && element.isF32()) {
+      mapping.map(op.getResult(0), e.extend(operands[0]));
       continue;
     }
-    if (isa<arith::TruncFOp>(op) && element.isBF16()) {
-      mapping.map(op.getResult(0), e.roundBF16(operands[0]));
+    if (isa<arith::TruncFOp>(op) && op.getOperand(0).getType().isF32()) {
+      mapping.map(op.getResult(0), e.round(element, operands[0]));
       continue;
     }
     OperationState state(op.getLoc(), op.getName(), operands, {type}, op.getAttrs());

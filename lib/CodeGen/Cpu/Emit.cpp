@@ -43,8 +43,13 @@ void Emit::storeVector(Type element, Value value, Value address) {
   store(value, address);
 }
 
-Value Emit::extendBF16(Value value) {
-  int64_t n = cast<VectorType>(value.getType()).getNumElements();
+Value Emit::extend(Value value) {
+  auto type = cast<VectorType>(value.getType());
+  int64_t n = type.getNumElements();
+  if (type.getElementType().isF32())
+    return value;
+  if (!type.getElementType().isBF16())
+    return arith::ExtFOp::create(b, loc, vecF32(n), value);
   auto wide = vec(n, i32());
   Value bits = LLVM::BitcastOp::create(b, loc, vec(n, b.getI16Type()), value);
   Value extended = arith::ExtUIOp::create(b, loc, wide, bits);
@@ -52,9 +57,13 @@ Value Emit::extendBF16(Value value) {
   return LLVM::BitcastOp::create(b, loc, vecF32(n), arith::ShLIOp::create(b, loc, extended, sixteen));
 }
 
-// Round to nearest even on the bits; a NaN stays one.
-Value Emit::roundBF16(Value value) {
+// bf16: round to nearest even on the bits; a NaN stays one.
+Value Emit::round(Type element, Value value) {
   int64_t n = cast<VectorType>(value.getType()).getNumElements();
+  if (element.isF32())
+    return value;
+  if (!element.isBF16())
+    return arith::TruncFOp::create(b, loc, vec(n, element), value);
   auto wide = vec(n, i32());
   auto constant = [&](int32_t v) -> Value {
     return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(wide, b.getI32IntegerAttr(v)));
@@ -70,12 +79,11 @@ Value Emit::roundBF16(Value value) {
 }
 
 Value Emit::loadF32(Type element, int64_t n, Value address) {
-  Value value = loadVector(element, n, address);
-  return element.isBF16() ? extendBF16(value) : value;
+  return extend(loadVector(element, n, address));
 }
 
 void Emit::storeF32(Type element, Value value, Value address) {
-  storeVector(element, element.isBF16() ? roundBF16(value) : value, address);
+  storeVector(element, round(element, value), address);
 }
 
 Value Emit::splatF32(double value, int64_t n) {

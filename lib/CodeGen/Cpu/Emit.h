@@ -60,12 +60,12 @@ struct Emit {
   /// n elements of `element` in memory as registers of `element` (i1 from bytes).
   mlir::Value loadVector(mlir::Type element, int64_t n, mlir::Value address);
   void storeVector(mlir::Type element, mlir::Value value, mlir::Value address);
-  /// n elements of f32 or bf16 memory as f32, and back (round to nearest even).
+  /// n elements of f32, bf16 or f16 memory as f32, and back (round to nearest even).
   mlir::Value loadF32(mlir::Type element, int64_t n, mlir::Value address);
   void storeF32(mlir::Type element, mlir::Value value, mlir::Value address);
-  /// bf16 vectors: bits of the value in the upper half of an f32.
-  mlir::Value extendBF16(mlir::Value value);
-  mlir::Value roundBF16(mlir::Value value);
+  /// Vectors of bf16 (its bits are the upper half of an f32), f16 or f32 to f32, and f32 to vectors of `element`.
+  mlir::Value extend(mlir::Value value);
+  mlir::Value round(mlir::Type element, mlir::Value value);
 
   // Vectors.
   mlir::Value splat(mlir::Value scalar, int64_t n) { return mlir::vector::BroadcastOp::create(b, loc, vec(n, scalar.getType()), scalar); }

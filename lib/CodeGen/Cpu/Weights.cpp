@@ -1,4 +1,4 @@
-// Formats of packed weights: f32, bf16.
+// Formats of packed weights: f32, bf16, f16.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Weights.h"
 
@@ -36,12 +36,25 @@ struct BF16Format final : WeightFormat {
   }
 };
 
+/// [k][32]
+struct F16Format final : WeightFormat {
+  StringRef name() const override { return "f16"; }
+  int64_t block() const override { return 1; }
+  int64_t blockBytes() const override { return 64; }
+  SmallVector<Value> decode(Emit &e, Value block, Value, int64_t column, ArrayRef<Value>) const override {
+    return {e.loadF32(e.b.getF16Type(), e.lanes(), e.at(block, column * 2))};
+  }
+};
+
 } // namespace
 
 const WeightFormat &loopc::codegen::weightFormat(Type element) {
   static const F32Format f32;
   static const BF16Format bf16;
+  static const F16Format f16;
   if (element.isBF16())
     return bf16;
+  if (element.isF16())
+    return f16;
   return f32;
 }

@@ -53,7 +53,7 @@ TEST(ModelInfo, RefusesWithThePath) {
       {R"("vocab":7)", R"("vocab":0)", "metadata vocab: expected an integer in 1 .. 2147483647, but got 0"},
       {R"("vocab":7)", R"("vocab":7.5)", "metadata vocab: expected an integer"},
       {R"("vocab":7,)", "", "metadata root: expected the key \"vocab\", but got none"},
-      {R"("dtype":"f32","kv)", R"("dtype":"f16","kv)", "metadata dtype: expected one of f32, bf16, but got"},
+      {R"("dtype":"f32","kv)", R"("dtype":"f64","kv)", "metadata dtype: expected one of f32, bf16, f16, but got"},
       {R"("default":1,"min":1)", R"("default":0,"min":1)", "metadata count.default: expected an integer in 1 .. 6"},
       {R"("default":0,"min":0,"max":100)", R"("default":101,"min":0,"max":100)", "metadata knobs[0].default"},
       {R"("name":"depth_indexed")", R"("name":"ring")", "metadata policy.name: expected 1 sizes of ring in 1 .. 65535"},

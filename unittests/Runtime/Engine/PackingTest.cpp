@@ -87,6 +87,26 @@ TEST(Packing, LargeTablesOnSeveralThreads) {
   }
 }
 
+TEST(Packing, HalvesRoundedToNearestEven) {
+  MemoryTensors t("test");
+  t.addF32("w", {2, 3}, std::vector<float>{1, 2049, 0.1f, -2051, 65519, 0x1p-25f});
+  for (PackKind kind : {PackKind::Rows, PackKind::Panel}) {
+    auto packed = PackedParams::pack(infoWith({param(kind, DType::F16, 2, 3, {{"w", {}, 2, {}}})}), t);
+    auto *p = static_cast<const uint16_t *>(packed->abi().data[0]);
+    const float want[2][3] = {{1, 2048, 0.0999755859375f}, {-2052, 65504, 0}};
+    for (int row = 0; row < 2; ++row)
+      for (int k = 0; k < 3; ++k)
+        EXPECT_EQ(f16ToF32(p[kind == PackKind::Rows ? row * 3 + k : k * 32 + row]), want[row][k]);
+  }
+  t.addF32("big", {1, 1}, std::vector<float>{65520});
+  try {
+    PackedParams::pack(infoWith({param(PackKind::Rows, DType::F16, 1, 1, {{"big", {}, 1, {}}})}), t);
+    FAIL();
+  } catch (const Error &error) {
+    EXPECT_NE(std::string(error.what()).find("finite in F16, but got 65520"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Packing, RowMapAndShapes) {
   MemoryTensors t("test");
   t.addF32("w", {2, 2, 3}, numbers(12, 0)); // as [4, 3]
@@ -120,7 +140,7 @@ TEST(Packing, RefusesByName) {
   has(pack(param(PackKind::Rows, DType::F32, 4, 3, {{"nan", {}, 4, {}}})), "tensor nan: expected values that are finite");
   has(pack(param(PackKind::Panel, DType::F32, 4, 3, {{"nan", {}, 4, {}}})), "at row 2, column 1");
   EXPECT_EQ(pack(param(PackKind::Rows, DType::F32, 4, 3, {{"big", {}, 4, {}}})), "");
-  has(pack(param(PackKind::Rows, DType::BF16, 4, 3, {{"big", {}, 4, {}}})), "finite in bf16");
+  has(pack(param(PackKind::Rows, DType::BF16, 4, 3, {{"big", {}, 4, {}}})), "finite in BF16");
   has(pack(param(PackKind::Rows, DType::F32, 4, 3, {{"w", {}, 4, {}}}), {.refuseUnused = true}),
       "expected a parameter of the model that takes it, but got none");
   has(pack(param(PackKind::Rows, DType::F32, 8, 3, {{"{}", {-1}, 4, {}}, {"w", {}, 4, {}}})), "1 of 2");

@@ -19,7 +19,7 @@ enum class Stage : uint8_t { Prelude = 0, Core, Coda, Head };
 inline constexpr size_t stageCount = 4;
 std::string_view stageName(Stage stage);
 
-/// One named value of a state bank slot. `shape` is the value of one lane (no lane axis); dtype F32, BF16 or I32.
+/// One named value of a state bank slot. `shape` is the value of one lane (no lane axis); dtype F32, BF16, F16 or I32.
 struct FieldInfo {
   std::string name;
   uint64_t offset = 0; ///< bytes from the start of the slot
@@ -119,7 +119,7 @@ struct ParamInfo {
   std::string name;
   uint64_t index = 0, count = 1;
   PackKind kind = PackKind::Rows;
-  DType dtype = DType::F32; ///< F32 or BF16
+  DType dtype = DType::F32; ///< F32, BF16 or F16
   int64_t rows = 0, cols = 0;
   std::vector<ParamSourceInfo> sources; ///< concatenated by rows
   std::optional<Law> init;              ///< law of random weights; absent: see Packing.h

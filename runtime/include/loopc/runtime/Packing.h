@@ -6,6 +6,7 @@
 #include "loopc/runtime/abi.h"
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,9 @@ struct PackOptions {
 
 /// Packed tables of all parameters (abi.h: loopc_params). Layouts, per ParamInfo::kind:
 ///   Rows   [rows][cols]
-///   Panel  [ceil(rows / 32)][cols][32]: 32 output rows side by side, the last panel filled up with zeros;
-///          bf16: [ceil(rows / 32)][ceil(cols / 2)][32][2], column 2i + 1 before column 2i
-/// in f32 or bf16 (round to nearest even), each table aligned to 64 bytes.
+///   Panel  [ceil(rows / 32)][ceil(cols / k)][a block]: 32 output rows side by side in blocks of WeightFormats.def, the
+///          last panel and the last block filled up with zeros
+/// rounded to nearest even, each table aligned to 64 bytes.
 class PackedParams {
 public:
   /// Takes every table from `source`. Throws Error naming tensor, expected and found: a tensor that is missing, has
@@ -51,6 +52,15 @@ private:
   std::vector<const void *> tables;
   std::vector<std::string> unusedNames;
 };
+
+/// A block of a panel: consecutive k, bytes of its 32 columns (WeightFormats.def). No bytes: a type without panels.
+struct PanelBlock {
+  int64_t k, bytes;
+};
+PanelBlock panelBlock(DType type);
+/// The type that a name of WeightFormats.def means, and the name of a type; nothing for others.
+std::optional<DType> weightFormat(std::string_view name);
+std::string_view weightFormatName(DType type);
 
 /// Bytes of one packed table.
 uint64_t packedBytes(const ParamInfo &param);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 #include "loopc/runtime/Error.h"
+#include "loopc/runtime/Half.h"
 #include "loopc/runtime/MappedFile.h"
 #include <cstdint>
 #include <map>
@@ -57,11 +58,8 @@ std::vector<float> readF32(const TensorView &tensor);
 /// Integers (I64, I32, I16, I8, U8, BOOL) of the whole tensor; throws Error for other types.
 std::vector<int64_t> readI64(const TensorView &tensor);
 
-/// f16 and bf16 bits to f32 (exact) and f32 to bf16/f16 (round to nearest even; NaN stays NaN).
-float f16ToF32(uint16_t bits);
-float bf16ToF32(uint16_t bits);
-uint16_t f32ToF16(float value);
-uint16_t f32ToBF16(float value);
+/// One element of type F32, BF16, F16 or I32 in memory, as f32.
+float elementToF32(DType type, const void *at);
 
 /// A set of tensors with unique names. Immutable after opening, safe to read from several threads.
 class TensorSource {
