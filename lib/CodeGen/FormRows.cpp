@@ -60,7 +60,11 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
     return success();
   }
   if (auto embed = dyn_cast<loop::EmbedOp>(op)) {
-    View id = get(embed.getId()), table = get(embed.getTable()), y = makeBuffer(embed.getType());
+    View id = get(embed.getId()), table, y = makeBuffer(embed.getType());
+    if (views.count(embed.getTable()))
+      table = get(embed.getTable());
+    else
+      table = View{panelsOf(embed.getTable()), 0, {}, {}};
     View tableRow = table; // elements of one row of the table
     tableRow.shape = y.shape;
     tableRow.strides = denseStrides(y.shape);
@@ -96,6 +100,18 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
   return op->emitOpError("expected an op of LANES that the code generator knows, but got `") << op->getName() << "`";
 }
 
+Value PhaseFormer::panelsOf(Value weight) {
+  auto param = weight.getDefiningOp<loop::ParamOp>();
+  const ParamSlot *slot = param ? layout.param(param.getWeight(), true) : nullptr;
+  if (!slot)
+    return {};
+  SmallVector<Value> index;
+  for (Value value : param.getIndex())
+    index.push_back(scalars.lookup(value));
+  auto type = task::MemType::get(b.getContext(), slot->elements(), slot->element);
+  return task::ParamOp::create(memory(), param.getLoc(), type, slot->name, slot->index, index, slot->strides, true, slot->format);
+}
+
 LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
   Location loc = op.getLoc();
   View x = get(op.getInput());
@@ -125,10 +141,9 @@ LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
     return success();
   }
   auto param = op.getWeight().getDefiningOp<loop::ParamOp>();
-  const ParamSlot *slot = param ? layout.param(param.getWeight(), true) : nullptr;
-  if (!slot)
+  if (!param || !layout.param(param.getWeight(), true))
     return op.emitOpError("expected a parameter as the matrix of a linear, but got a computed value");
-  int64_t n = slot->rows;
+  int64_t n = weightType.getDimSize(0);
   View bias;
   if (op.getBias()) {
     bias = get(op.getBias());
@@ -138,11 +153,7 @@ LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
     bias.shape = {n};
   }
   flush();
-  SmallVector<Value> index;
-  for (Value value : param.getIndex())
-    index.push_back(scalars.lookup(value));
-  auto panelType = task::MemType::get(b.getContext(), slot->elements(), slot->element);
-  Value panels = task::ParamOp::create(b, loc, panelType, slot->name, slot->index, index, slot->strides, true);
+  Value panels = panelsOf(op.getWeight());
   View y = makeBuffer(op.getType());
   auto phase = task::PhaseOp::create(b, loc, phaseName("linear"), task::Items::panels, list());
   OpBuilder inner = OpBuilder::atBlockEnd(&phase.getBody().emplaceBlock());

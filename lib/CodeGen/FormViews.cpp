@@ -240,7 +240,7 @@ bool PhaseFormer::formView(Operation *op, LogicalResult &result) {
     for (Value value : param.getIndex())
       index.push_back(scalars.lookup(value));
     auto type = task::MemType::get(b.getContext(), slot->elements(), slot->element);
-    Value root = task::ParamOp::create(memory(), op->getLoc(), type, slot->name, slot->index, index, slot->strides, false);
+    Value root = task::ParamOp::create(memory(), op->getLoc(), type, slot->name, slot->index, index, slot->strides, false, StringAttr());
     views[param.getResult()] = makeView(root, param.getType());
     return true;
   }

@@ -72,14 +72,16 @@ FailureOr<ModelLayout> ModelLayout::get(loop::ModelOp model) {
     slot.pageBytes = ofLayers ? std::max(slot.pageBytes, bytes) : slot.pageBytes + bytes;
   }
 
-  // Parameters in the order of the weights; a weight that is both a matrix and a table has an entry for each use.
+  // Parameters in the order of the weights; a weight that is both a matrix and a table has an entry for each use, but
+  // one with a format is always panels.
   llvm::StringMap<std::pair<bool, bool>> uses;
   model.walk([&](loop::ParamOp param) {
     auto &use = uses[param.getWeight()];
+    bool formatted = cast<loop::WeightOp>(SymbolTable::lookupSymbolIn(model, param.getWeightAttr().getAttr())).getFormat().has_value();
     for (OpOperand &operand : param->getUses()) {
       auto linear = dyn_cast<loop::LinearOp>(operand.getOwner());
-      bool panel = linear && operand.get() == linear.getWeight() && operand.getOperandNumber() == 1 &&
-                   cast<RankedTensorType>(param.getType()).getRank() == 2;
+      bool panel = formatted || (linear && operand.get() == linear.getWeight() && operand.getOperandNumber() == 1 &&
+                                  cast<RankedTensorType>(param.getType()).getRank() == 2);
       (panel ? use.first : use.second) = true;
     }
   });
@@ -95,7 +97,8 @@ FailureOr<ModelLayout> ModelLayout::get(loop::ModelOp model) {
       if (!(panel ? use->second.first : use->second.second))
         continue;
       ParamSlot slot{weight.getSymName().str(), weight, panel, index, tables ? product(*tables) : 1,
-                     type.getNumElements() / std::max<int64_t>(cols, 1), cols, type.getElementType(), tableStrides(tables)};
+                     type.getNumElements() / std::max<int64_t>(cols, 1), cols, type.getElementType(), tableStrides(tables),
+                     weight.getFormatAttr()};
       index += slot.count;
       layout.params.push_back(std::move(slot));
     }

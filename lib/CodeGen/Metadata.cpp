@@ -92,8 +92,12 @@ static json::Object parameter(loop::ModelOp model, const ParamSlot &slot) {
     }
   else
     sources.push_back(source(own.getTie() ? symbol(*own.getTie()) : own, slot.count));
-  return json::Object{{"name", slot.name}, {"index", slot.index}, {"count", slot.count}, {"kind", slot.panel ? "panel" : "rows"},
-                      {"dtype", typeName(slot.element)}, {"rows", slot.rows}, {"cols", slot.cols}, {"sources", std::move(sources)}};
+  json::Object out{{"name", slot.name}, {"index", slot.index}, {"count", slot.count}, {"kind", slot.panel ? "panel" : "rows"},
+                   {"dtype", slot.format ? slot.format.str() : typeName(slot.element)}, {"rows", slot.rows}, {"cols", slot.cols},
+                   {"sources", std::move(sources)}};
+  if (slot.format)
+    out["stored"] = true;
+  return out;
 }
 
 static json::Object law(loop::LawAttr law) {

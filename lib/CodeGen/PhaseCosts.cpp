@@ -82,6 +82,8 @@ private:
           elements *= stride ? double(size) : 1;
       }
       auto param = memory.getDefiningOp<task::ParamOp>();
+      if (param && param.getFormat())
+        width = loop::getWeightFormat(*param.getFormat())->bytes;
       if (gemm && operand == 0)
         cost.rowBytes += double(gemm.getK()) * width;
       else if (gemm && operand == 1) {

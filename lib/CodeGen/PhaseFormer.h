@@ -49,6 +49,8 @@ private:
   // Views (FormViews.cpp) and row ops (FormRows.cpp).
   bool formView(mlir::Operation *op, mlir::LogicalResult &result);
   mlir::LogicalResult formRowOp(mlir::Operation *op);
+  /// The panels of a weight; null if it has none.
+  mlir::Value panelsOf(mlir::Value weight);
   mlir::LogicalResult formLinear(mlir::loop::LinearOp op);
   mlir::LogicalResult formAttend(mlir::loop::KVAttendOp op);
   mlir::LogicalResult formAppend(mlir::loop::KVAppendOp op);

@@ -70,6 +70,7 @@ bool readWeight(WeightOp weight, int64_t table, ParamProvider &provider, std::ve
     request.shape.assign(type.getShape().begin(), type.getShape().end());
     request.rowMap = weight.getRowMap().value_or(StringRef()).str();
     request.rowBlock = weight.getRowBlock().value_or(0);
+    request.format = weight.getFormat().value_or(StringRef()).str();
     if (!provider.read(request, values, error))
       return false;
   }

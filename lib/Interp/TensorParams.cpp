@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/Interp/TensorParams.h"
 
+#include "loopc/runtime/Packing.h"
 #include "loopc/runtime/Random.h"
 #include <cmath>
 
@@ -64,6 +65,7 @@ bool RandomParams::read(const TensorRequest &request, std::vector<float> &values
   law.std = vector ? 0.02 : 1 / std::sqrt(double(request.shape.back()));
   values.resize(size_t(product(request.shape)));
   rt::keyedDraw({seed, rt::nameHash(request.name)}, law, 0, values);
+  rt::roundToFormat(request.format, values);
   return orderRows(request, values, error);
 }
 

@@ -144,7 +144,7 @@ LogicalResult Generator::weight(uint32_t index) {
   auto op = loop::WeightOp::create(b, at(weight.loc), b.getStringAttr(weightSymbols.back()), TypeAttr::get(RankedTensorType::get(shape, b.getF32Type())),
                                    tables.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(tables), b.getStringAttr(pattern->pattern),
                                    pattern->indices.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(pattern->indices), StringAttr(),
-                                   IntegerAttr(), FlatSymbolRefAttr(), ArrayAttr());
+                                   IntegerAttr(), FlatSymbolRefAttr(), ArrayAttr(), StringAttr());
   if (pattern->rows == RowOrder::AdjacentPairs) {
     op.setRowMap("adjacent_pairs");
     op.setRowBlock(pattern->rowBlock);

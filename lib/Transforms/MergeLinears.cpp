@@ -50,6 +50,8 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
       return "their weights vary over other indices";
     if (cast<RankedTensorType>(wa.getType()).getElementType() != cast<RankedTensorType>(wb.getType()).getElementType())
       return "their weights have other element types";
+    if (wa.getFormatAttr() != wb.getFormatAttr())
+      return "their weights are stored in other formats";
     return "";
   }
 
@@ -70,7 +72,7 @@ struct MergeLinearsPass : impl::LoopMergeLinearsBase<MergeLinearsPass> {
     addRemark(model, RemarkId::LinearsMerged, group.linears.size(), group.name, type.getDimSize(0));
     return WeightOp::create(b, last.getLoc(), b.getStringAttr(group.name), TypeAttr::get(type), last.getTablesAttr(),
                             StringAttr(), DenseI64ArrayAttr(), StringAttr(), IntegerAttr(), FlatSymbolRefAttr(),
-                            b.getArrayAttr(parts));
+                            b.getArrayAttr(parts), last.getFormatAttr());
   }
 
   void merge(const Group &group) {

@@ -70,7 +70,8 @@ void buildPlanPipeline(OpPassManager &pm, const PlanOptions &options) {
   counts.loops = options.loops;
   counts.maxMsPerToken = options.maxMsPerToken;
   counts.gigabytesPerSecond = options.gigabytesPerSecond;
-  counts.weightBytes = options.dtype == "f32" ? 4 : 2;
+  std::optional<loop::WeightFormat> format = loop::getWeightFormat(options.dtype);
+  counts.weightBytes = format ? format->bytes : 4;
   model.add(createLoopPlanCounts(counts));
   LoopPlanKVOptions kv;
   kv.policy = options.policy;
@@ -81,7 +82,8 @@ void buildPlanPipeline(OpPassManager &pm, const PlanOptions &options) {
   kv.codaOverwrites = options.policyCodaOverwrites;
   kv.holes = options.holes;
   kv.order = options.order;
-  kv.rows = options.kvDtype.empty() ? options.dtype : options.kvDtype;
+  bool number = !format || format->block <= 2; // blocks are no type of K/V rows
+  kv.rows = !options.kvDtype.empty() ? options.kvDtype : number ? options.dtype : "f32";
   kv.leaving = options.leavingExit;
   model.add(createLoopPlanKV(kv));
   model.add(createLoopPlanContract());

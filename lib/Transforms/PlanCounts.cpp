@@ -16,7 +16,7 @@ namespace loopc {
 namespace {
 
 /// Bytes of weights that one pass over the ops of a block reads for one token.
-double bytesRead(Block &block, int64_t elementBytes) {
+double bytesRead(Block &block, double elementBytes) {
   double bytes = 0;
   for (Operation &op : block) {
     if (auto param = dyn_cast<ParamOp>(op)) {
@@ -70,7 +70,7 @@ struct PlanCountsPass : impl::LoopPlanCountsBase<PlanCountsPass> {
     return success();
   }
 
-  int64_t elementBytes() { return weightBytes; }
+  double elementBytes() { return weightBytes; }
   static std::string format(double ms) { return llvm::formatv("{0:F3}", ms).str(); }
 
   void runOnOperation() override {

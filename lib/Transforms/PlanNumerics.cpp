@@ -3,6 +3,7 @@
 #include "Program.h"
 #include "loopc/Transforms/Passes.h"
 #include "loopc/Transforms/Remarks.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace loopc {
 #define GEN_PASS_DEF_LOOPPLANNUMERICS
@@ -30,19 +31,26 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
     return arith::TruncFOp::create(b, loc, to, value);
   }
 
-  /// Stores every matrix as `type`; tied weights share one set of values and are decided together.
-  void storeMatrices(ModelOp model, Type type) {
+  /// Gives every matrix the element type `type` or, if it is null, the format that the file has or `format`. Tied
+  /// weights share one set of values and are decided together.
+  void storeMatrices(ModelOp model, Type type, StringRef format) {
     llvm::StringMap<SmallVector<ParamOp>> reads;
     model.walk([&](ParamOp param) {
       auto weight = lookup<WeightOp>(model, param.getWeightAttr());
       reads[weight.getTie() ? *weight.getTie() : weight.getSymName()].push_back(param);
     });
-    int64_t stored = 0;
+    llvm::StringMap<StringAttr> inFile;
+    for (WeightOp weight : model.getBody().front().getOps<WeightOp>())
+      inFile[weight.getSymName()] = weight.getFormatAttr();
+    llvm::MapVector<StringRef, int64_t> stored;
     for (WeightOp weight : model.getBody().front().getOps<WeightOp>()) {
       auto tensor = cast<RankedTensorType>(weight.getType());
       StringRef owner = weight.getTie() ? *weight.getTie() : weight.getSymName();
+      StringAttr wanted = type ? StringAttr() : format.empty() ? inFile.lookup(owner) : StringAttr::get(&getContext(), format);
+      weight.removeFormatAttr();
       auto found = reads.find(owner);
-      if (found == reads.end() || found->second.empty() || !tensor.getElementType().isF32() || tensor.getRank() == 0)
+      if (found == reads.end() || found->second.empty() || !tensor.getElementType().isF32() || tensor.getRank() == 0 ||
+          (!type && (!wanted || tensor.getRank() != 2)))
         continue;
       bool matrix = false;
       Operation *other = nullptr;
@@ -59,24 +67,37 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
         addRemark(model, RemarkId::WeightKept, weight.getSymName(), other->getName().getStringRef());
         continue;
       }
-      ++stored;
+      if (!type) {
+        int64_t block = getWeightFormat(wanted)->block;
+        if (tensor.getDimSize(1) % block) {
+          addRemark(model, RemarkId::WeightUnblocked, weight.getSymName(), tensor.getDimSize(1), block, wanted.getValue());
+          continue;
+        }
+        ++stored[wanted.getValue()];
+        weight.setFormatAttr(wanted);
+        continue;
+      }
+      ++stored[dtype.getValue()];
       weight.setType(withElementType(tensor, type));
       for (ParamOp param : found->second)
         if (param.getWeight() == weight.getSymName())
           param.getResult().setType(withElementType(tensor, type));
     }
-    addRemark(model, RemarkId::WeightsRounded, stored, dtype.getValue());
+    for (auto [name, count] : stored)
+      addRemark(model, type ? RemarkId::WeightsRounded : RemarkId::WeightsStored, count, name);
   }
 
   void runOnOperation() override {
     ModelOp model = getOperation();
     Type type = getNumberType(&getContext(), dtype);
-    if (!type) {
-      emitPlanError(model, PlanError::L0613) << "expected dtype f32, bf16 or f16, but got " << dtype;
+    bool blocks = !type && getWeightFormat(dtype);
+    if (!type && !blocks) {
+      emitPlanError(model, PlanError::L0613) << "expected dtype f32, bf16, f16 or a format of blocks, but got " << dtype;
       return signalPassFailure();
     }
-    if (!type.isF32())
-      storeMatrices(model, type);
+    if (blocks)
+      type = Float32Type::get(&getContext());
+    storeMatrices(model, type.isF32() ? Type() : type, blocks ? StringRef(dtype) : StringRef());
     OpBuilder b(&getContext());
     model.walk([&](Operation *op) {
       b.setInsertionPoint(op);

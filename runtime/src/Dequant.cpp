@@ -1,6 +1,6 @@
 // Conversion of stored elements and blocks to f32.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "loopc/runtime/TensorFile.h"
+#include "Quants.h"
 #include <bit>
 #include <cstring>
 
@@ -53,123 +53,102 @@ template <typename T> void convert(const std::byte *in, int64_t count, float *ou
     out[i] = float(load<T>(in + i * int64_t(sizeof(T))));
 }
 
-// Block layouts: ggml's block_q* (little-endian). A product of a scale and a quant is exact in f32, so that d * q + m
-// has one rounding, fused or not; only Q8_K, whose scale has 24 bits, rounds its product.
-
 /// Byte `i` of a block.
 int at(const std::byte *block, int i) { return load<uint8_t>(block + i); }
 
-void q8_0(const std::byte *block, float *out) {
-  float d = loadF16(block);
+/// 16 bytes of nibbles: elements 0..15 in the low halves, 16..31 in the upper ones.
+void nibbles(const std::byte *bytes, int zero, int16_t *q) {
+  for (int i = 0; i < 16; ++i) {
+    q[i] = int16_t((at(bytes, i) & 15) - zero);
+    q[i + 16] = int16_t((at(bytes, i) >> 4) - zero);
+  }
+}
+
+/// The fifth bits of 32 elements, then their nibbles.
+void fiveBits(const std::byte *bytes, int zero, int16_t *q) {
+  nibbles(bytes + 4, zero, q);
+  auto high = load<uint32_t>(bytes);
   for (int i = 0; i < 32; ++i)
-    out[i] = d * float(load<int8_t>(block + 2 + i));
-}
-
-void q4_0(const std::byte *block, float *out) {
-  float d = loadF16(block);
-  for (int i = 0; i < 16; ++i) {
-    int byte = at(block, 2 + i);
-    out[i] = d * float((byte & 15) - 8);
-    out[i + 16] = d * float((byte >> 4) - 8);
-  }
-}
-
-void q4_1(const std::byte *block, float *out) {
-  float d = loadF16(block), m = loadF16(block + 2);
-  for (int i = 0; i < 16; ++i) {
-    int byte = at(block, 4 + i);
-    out[i] = d * float(byte & 15) + m;
-    out[i + 16] = d * float(byte >> 4) + m;
-  }
-}
-
-/// The fifth bits of a block of 32, then its nibbles, from byte `first`.
-template <typename F> void fiveBits(const std::byte *block, int first, const F &each) {
-  auto high = load<uint32_t>(block + first);
-  for (int i = 0; i < 16; ++i) {
-    int byte = at(block, first + 4 + i);
-    each(i, (byte & 15) | int(high >> i & 1) << 4);
-    each(i + 16, byte >> 4 | int(high >> (i + 16) & 1) << 4);
-  }
-}
-
-void q5_0(const std::byte *block, float *out) {
-  float d = loadF16(block);
-  fiveBits(block, 2, [&](int i, int q) { out[i] = d * float(q - 16); });
-}
-
-void q5_1(const std::byte *block, float *out) {
-  float d = loadF16(block), m = loadF16(block + 2);
-  fiveBits(block, 4, [&](int i, int q) { out[i] = d * float(q) + m; });
+    q[i] = int16_t(q[i] + int(high >> i & 1) * 16);
 }
 
 /// Blocks of 256 with eight pairs of a scale and a minimum of six bits: `fifth` says whether 32 bytes of fifth bits,
-/// one for each pair, stand before the nibbles. Bytes 0..31 of every 64 nibbles are the even pair, their upper halves
-/// the odd one.
-void pairs(const std::byte *block, bool fifth, float *out) {
-  float d = loadF16(block), least = loadF16(block + 2);
+/// one for each pair, stand before the nibbles. Of every 64 nibbles, the low halves of 32 bytes are the even pair.
+/// The minimum is taken away, so it is kept with its sign turned.
+void pairs(const std::byte *block, bool fifth, Quants &out) {
+  out.m ^= 0x8000;
+  out.groups = 8;
   const std::byte *six = block + 4, *high = block + 16, *low = block + (fifth ? 48 : 16);
   for (int pair = 0; pair < 8; ++pair) {
-    int scale = pair < 4 ? at(six, pair) & 63 : (at(six, pair + 4) & 15) | at(six, pair - 4) >> 6 << 4;
-    int minimum = pair < 4 ? at(six, pair + 4) & 63 : at(six, pair + 4) >> 4 | at(six, pair) >> 6 << 4;
-    float step = d * float(scale), m = least * float(minimum);
+    bool first = pair < 4;
+    int scale = first ? at(six, pair) & 63 : (at(six, pair + 4) & 15) | at(six, pair - 4) >> 6 << 4;
+    int minimum = first ? at(six, pair + 4) & 63 : at(six, pair + 4) >> 4 | at(six, pair) >> 6 << 4;
+    out.scale[pair] = int16_t(scale);
+    out.minimum[pair] = int16_t(minimum);
     for (int i = 0; i < 32; ++i) {
       int q = at(low, pair / 2 * 32 + i) >> pair % 2 * 4 & 15;
       if (fifth)
         q |= (at(high, i) >> pair & 1) << 4;
-      *out++ = step * float(q) - m;
+      out.q[pair * 32 + i] = int16_t(q);
     }
   }
 }
 
-void q4_K(const std::byte *block, float *out) { pairs(block, false, out); }
-void q5_K(const std::byte *block, float *out) { pairs(block, true, out); }
-
 /// 128 bytes of low nibbles, 64 of upper pairs of bits, 16 scales of 8 bits, d. Of each half, byte l of the upper bits
 /// serves elements l, l + 32, l + 64 and l + 96.
-void q6_K(const std::byte *block, float *out) {
-  float d = loadF16(block + 208);
+void sixBits(const std::byte *block, Quants &out) {
+  out.groups = 16;
   for (int i = 0; i < 256; ++i) {
     int half = i / 128, quarter = i / 32 % 4, l = i % 32;
     int low = at(block, half * 64 + quarter % 2 * 32 + l) >> quarter / 2 * 4 & 15;
     int high = at(block, 128 + half * 32 + l) >> quarter * 2 & 3;
-    float scale = d * float(load<int8_t>(block + 192 + i / 16));
-    out[i] = scale * float((low | high << 4) - 32);
+    out.q[i] = int16_t((low | high << 4) - 32);
+    out.scale[i / 16] = load<int8_t>(block + 192 + i / 16);
   }
 }
 
-/// An f32 scale, 256 quants, 16 sums of 16 quants (which only integer products read).
-void q8_K(const std::byte *block, float *out) {
-  auto d = load<float>(block);
-  for (int i = 0; i < 256; ++i)
-    out[i] = d * float(load<int8_t>(block + 4 + i));
-}
+} // namespace
 
-using Decode = void (*)(const std::byte *, float *);
-
-Decode decoderOf(DType type) {
+// Block layouts: ggml's block_q* (little-endian).
+void unpackBlock(DType type, const std::byte *block, Quants &out) {
+  out.size = int(blockElements(type));
+  out.d = load<uint16_t>(block + (type == DType::Q6_K ? 208 : 0));
+  out.hasMinimum = type == DType::Q4_1 || type == DType::Q5_1 || type == DType::Q4_K || type == DType::Q5_K;
+  out.m = out.hasMinimum ? load<uint16_t>(block + 2) : 0;
+  out.groups = 1;
   switch (type) {
   case DType::Q4_0:
-    return q4_0;
+    return nibbles(block + 2, 8, out.q);
   case DType::Q4_1:
-    return q4_1;
+    return nibbles(block + 4, 0, out.q);
   case DType::Q5_0:
-    return q5_0;
+    return fiveBits(block + 2, 16, out.q);
   case DType::Q5_1:
-    return q5_1;
-  case DType::Q8_0:
-    return q8_0;
+    return fiveBits(block + 4, 0, out.q);
   case DType::Q4_K:
-    return q4_K;
+    return pairs(block, false, out);
   case DType::Q5_K:
-    return q5_K;
+    return pairs(block, true, out);
   case DType::Q6_K:
-    return q6_K;
-  case DType::Q8_K:
-    return q8_K;
-  default:
-    return nullptr;
+    return sixBits(block, out);
+  default: // Q8_0
+    for (int i = 0; i < 32; ++i)
+      out.q[i] = load<int8_t>(block + 2 + i);
   }
+}
+
+namespace {
+
+void decode(DType type, const std::byte *block, float *out) {
+  if (type == DType::Q8_K) { // an f32 scale, 256 quants, sums of 16 quants that only integer products read
+    auto d = load<float>(block);
+    for (int i = 0; i < 256; ++i)
+      out[i] = d * float(load<int8_t>(block + 4 + i));
+    return;
+  }
+  Quants quants;
+  unpackBlock(type, block, quants);
+  elementsOf(quants, out);
 }
 
 } // namespace
@@ -196,10 +175,9 @@ void readF32(const TensorView &tensor, int64_t rowBegin, int64_t rowEnd, float *
   if (count == 0)
     return;
   const std::byte *in = tensor.bytes.data() + size_t(rowBegin) * tensor.rowBytes();
-  if (Decode decode = decoderOf(tensor.dtype)) {
-    int64_t elements = blockElements(tensor.dtype), bytes = blockBytes(tensor.dtype);
-    for (int64_t i = 0; i < count; i += elements, in += bytes)
-      decode(in, out + i);
+  if (int64_t elements = blockElements(tensor.dtype); elements > 1) {
+    for (int64_t i = 0; i < count; i += elements, in += blockBytes(tensor.dtype))
+      decode(tensor.dtype, in, out + i);
     return;
   }
   switch (tensor.dtype) {

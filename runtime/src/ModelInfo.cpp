@@ -1,6 +1,7 @@
 // Reading the metadata of an artefact.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/runtime/ModelInfo.h"
+#include "loopc/runtime/Packing.h"
 #include "loopc/runtime/abi.h"
 #include <algorithm>
 #include <cmath>
@@ -86,6 +87,11 @@ public:
   DType dtype(bool integers) const {
     std::string s = integers ? oneOf({"f32", "bf16", "f16", "i32"}) : oneOf({"f32", "bf16", "f16"});
     return s == "f32" ? DType::F32 : s == "bf16" ? DType::BF16 : s == "f16" ? DType::F16 : DType::I32;
+  }
+  DType format() const {
+    if (std::optional<DType> type = weightFormat(string()))
+      return *type;
+    fail("one of the formats of weights", rt::quoted(string()));
   }
   Law law() const {
     Law law;
@@ -257,9 +263,13 @@ void readParams(const Node &root, ModelInfo &m) {
     p.index = n.at("index").size(1 << 24);
     p.count = uint64_t(n.at("count").integer(1, 1 << 20));
     p.kind = n.at("kind").oneOf({"panel", "rows"}) == "panel" ? PackKind::Panel : PackKind::Rows;
-    p.dtype = n.at("dtype").dtype(false);
+    p.dtype = n.at("dtype").format();
+    p.stored = n.has("stored") && n.at("stored").boolean();
     p.rows = n.at("rows").integer(1, int64_t(1) << 32);
     p.cols = n.at("cols").integer(1, int64_t(1) << 32);
+    if (int64_t block = blockElements(p.dtype); block > 1 && (p.kind == PackKind::Rows || p.cols % block))
+      n.at("dtype").fail("a panel of a multiple of " + std::to_string(block) + " columns for " + std::string(weightFormatName(p.dtype)),
+                         (p.kind == PackKind::Rows ? "rows of " : "a panel of ") + std::to_string(p.cols));
     int64_t total = 0;
     n.at("sources").each([&](const Node &s) {
       ParamSourceInfo source;

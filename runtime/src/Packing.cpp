@@ -1,6 +1,7 @@
 // Packing weights.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/runtime/Packing.h"
+#include "Quants.h"
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -65,6 +66,21 @@ struct Table {
     }
   }
 
+  /// Block `block` of row `row`, as the file has it.
+  void readBlock(int64_t row, int64_t block, Quants &out) const {
+    const Part *part = &parts.front();
+    while (row >= part->first + part->source->rows)
+      ++part;
+    const TensorView &view = *part->reader.view;
+    const std::vector<int64_t> &map = part->source->rowMap;
+    int64_t stored = map.empty() ? row - part->first : map[size_t(row - part->first)];
+    unpackBlock(view.dtype, view.row(stored).data() + block * blockBytes(view.dtype), out);
+    if ((out.d >> 10 & 31) == 31 || (out.m >> 10 & 31) == 31)
+      throw Error(view.file, "tensor " + part->reader.name, "scales that are finite",
+                  std::to_string(f16ToF32((out.d >> 10 & 31) == 31 ? out.d : out.m)) + " at row " + std::to_string(stored) +
+                      ", block " + std::to_string(block));
+  }
+
   void check(const Part &part, int64_t first, int64_t last, const float *values) const {
     // From here on, rounding gives infinity (the largest number plus half a step).
     const float limit = param->dtype == DType::BF16 ? 3.3961775e38f : param->dtype == DType::F16 ? 65520.0f : HUGE_VALF;
@@ -109,6 +125,34 @@ template <auto convert> void store(const Table &table, int64_t first, int64_t la
   }
 }
 
+/// Panels of quantised blocks: taken from the file as they are, or, for random weights, near their values.
+void storeQuants(const Table &table, int64_t first, int64_t last) {
+  const ParamInfo &p = *table.param;
+  const PanelBlock shape = panelBlock(p.dtype);
+  std::vector<float> values;
+  if (!table.parts.front().reader.view) {
+    values.resize(size_t((last - first) * p.cols));
+    table.read(first, last, values.data());
+  }
+  std::vector<Quants> columns(LOOPC_PANEL);
+  for (int64_t r0 = first; r0 < last; r0 += LOOPC_PANEL) {
+    auto *out = static_cast<std::byte *>(table.out) + r0 / LOOPC_PANEL * (p.cols / shape.k) * shape.bytes;
+    for (int64_t k = 0; k < p.cols; k += shape.k, out += shape.bytes) {
+      std::fill(columns.begin(), columns.end(), Quants());
+      for (int64_t r = r0; r < std::min(last, r0 + int64_t(LOOPC_PANEL)); ++r) {
+        Quants &column = columns[size_t(r - r0)];
+        if (values.empty()) {
+          table.readBlock(r, k / shape.k, column);
+          if (p.dtype == DType::KMix)
+            regroup(column);
+        } else
+          quantiseBlock(p.dtype, &values[size_t((r - first) * p.cols + k)], column);
+      }
+      storePanelBlock(p.dtype, columns.data(), out);
+    }
+  }
+}
+
 /// Runs `work(piece)` for all pieces on `threads` threads; the first exception (of the lowest piece) is thrown.
 void parallelFor(uint64_t pieces, uint32_t threads, const std::function<void(uint64_t)> &work) {
   std::atomic<uint64_t> next{0};
@@ -148,6 +192,8 @@ void fillTables(const std::vector<Table> &tables, uint32_t threads) {
       pieces.push_back({&t, r, std::min(t.param->rows, r + step)});
   parallelFor(pieces.size(), threads, [&](uint64_t i) {
     const Piece &p = pieces[i];
+    if (blockElements(p.table->param->dtype) > 1)
+      return storeQuants(*p.table, p.first, p.last);
     std::vector<float> values(size_t((p.last - p.first) * p.table->param->cols));
     p.table->read(p.first, p.last, values.data());
     if (p.table->param->dtype == DType::BF16)
@@ -220,6 +266,17 @@ std::string_view weightFormatName(DType type) {
 #include "loopc/runtime/WeightFormats.def"
   default:
     return "";
+  }
+}
+
+void roundToFormat(std::string_view name, std::span<float> values) {
+  std::optional<DType> type = weightFormat(name);
+  if (!type || blockElements(*type) == 1)
+    return;
+  Quants quants;
+  for (size_t i = 0, size = size_t(blockElements(*type)); i + size <= values.size(); i += size) {
+    quantiseBlock(*type, &values[i], quants);
+    elementsOf(quants, &values[i]);
   }
 }
 
@@ -320,9 +377,14 @@ std::shared_ptr<const PackedParams> PackedParams::pack(const ModelInfo &info, co
   packed->allocate(info, options.hugePages);
   std::set<std::string> used;
   std::vector<Table> tables =
-      describe(info, packed->abi(), [&](RowReader &reader, const ParamInfo &, const ParamSourceInfo &from) {
+      describe(info, packed->abi(), [&](RowReader &reader, const ParamInfo &param, const ParamSourceInfo &from) {
         const TensorView &view = source.get(reader.name);
         used.insert(reader.name);
+        bool mixed = view.dtype == DType::Q4_K || view.dtype == DType::Q5_K || view.dtype == DType::Q6_K;
+        if ((param.stored || blockElements(param.dtype) > 1) && view.dtype != param.dtype && !(mixed && param.dtype == DType::KMix))
+          throw Error(view.file, "tensor " + view.name,
+                      "values of type " + std::string(dtypeName(param.dtype)) + ", as in the file that the model was compiled for",
+                      std::string(dtypeName(view.dtype)));
         bindShape(reader, view, from);
       });
   for (const TensorView &view : source.tensors())

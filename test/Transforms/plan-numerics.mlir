@@ -22,4 +22,4 @@
 // CHECK: text = "10 matrices stored as bf16; sums and residuals in f32"
 
 // F32-NOT: bf16
-// BAD: error: [L0613] expected dtype f32, bf16 or f16, but got f8
+// BAD: error: [L0613] expected dtype f32, bf16, f16 or a format of blocks, but got f8

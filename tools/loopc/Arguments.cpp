@@ -27,8 +27,12 @@ void addSpec(CLI::App &app, SpecOptions &options, bool required = true) {
 }
 
 void addCompile(CLI::App &app, TargetOptions &options) {
-  app.add_option("--dtype", options.dtype, "Type of matrices")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  std::vector<std::string> formats{"stored"};
+#define LOOPC_WEIGHT_FORMAT(name, dtype, k, bytes) formats.push_back(#name);
+#include "loopc/runtime/WeightFormats.def"
+  app.add_option("--dtype", options.dtype,
+                 "Type of matrices; `stored`: as in the file, computed in f32; blocks (q8_0, ...) for random weights")
+      ->check(CLI::IsMember(formats))
       ->capture_default_str();
   app.add_option("--kv-dtype", options.kvDtype, "Type of kept keys and values (default: as --dtype)")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));

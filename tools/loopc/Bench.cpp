@@ -163,14 +163,14 @@ Profile profileOf(const rt::CpuExecutor &executor, const codegen::PhaseTable &ta
 }
 
 Json jsonOf(const BenchOptions &options, const LoadedModel &model, const Measured &measured, const Floor &floor,
-            int loops) {
+            const std::string &dtype, int loops) {
   double seconds = median(measured.steps);
   Json json{{"model", model.info().model},
             {"what", options.what},
             {"batch", options.batch},
             {"context", options.context},
             {"threads", workerCount(options.target)},
-            {"dtype", options.target.dtype},
+            {"dtype", dtype},
             {"loops", loops},
             {"target", options.target.target},
             {"steps", measured.steps.size()},
@@ -193,14 +193,14 @@ Json jsonOf(const BenchOptions &options, const LoadedModel &model, const Measure
 }
 
 std::string lineOf(const BenchOptions &options, const rt::ModelInfo &info, const Measured &measured, const Floor &floor,
-                   int loops) {
+                   const std::string &dtype, int loops) {
   double seconds = median(measured.steps);
   uint32_t threads = workerCount(options.target);
   char text[600];
   std::snprintf(text, sizeof text,
                 "%s %s: batch %d, context %d, %d iterations, %s, %u threads: %.2f ms a step, %.1f tokens/s",
                 info.model.c_str(), options.what.c_str(), options.batch, options.context, loops,
-                options.target.dtype.c_str(), threads, seconds * 1e3, measured.tokensPerStep / seconds);
+                dtype.c_str(), threads, seconds * 1e3, measured.tokensPerStep / seconds);
   std::string line = text;
   if (options.what == "decode") {
     std::snprintf(text, sizeof text,
@@ -225,7 +225,7 @@ int runBench(const BenchOptions &options) {
   frontend::Program program = elaborateSpec(spec, options.spec, publishedFor(options.spec, weights));
   TargetOptions target = options.target;
   target.profile = profiled;
-  CompileRequest request = makeRequest(program, spec, target, weights.checkpoint());
+  CompileRequest request = makeRequest(program, spec, target, weights);
   LoadedModel model = loadModel(request, target, weights);
   auto *timed = profiled ? dynamic_cast<rt::CpuExecutor *>(model.executor.get()) : nullptr;
   int loops = options.loops.value_or(model.info().count ? model.info().count->value : 1);
@@ -237,8 +237,8 @@ int runBench(const BenchOptions &options) {
     return Interrupted;
   codegen::PhaseTable table = costTable(request);
   Floor floor = floorOf(table, options, measured, double(model.weightBytes), loops, workerCount(target));
-  std::string line = lineOf(options, model.info(), measured, floor, loops);
-  Json json = jsonOf(options, model, measured, floor, loops);
+  std::string line = lineOf(options, model.info(), measured, floor, request.dtypeText(), loops);
+  Json json = jsonOf(options, model, measured, floor, request.dtypeText(), loops);
   if (timed) {
     Profile profile = profileOf(*timed, table, floor.machine, measured);
     profile.title = line;

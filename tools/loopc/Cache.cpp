@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Model.h"
 #include "loopc/runtime/Artifact.h"
+#include "loopc/runtime/Packing.h"
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -43,17 +44,21 @@ std::string cacheDirectory() {
 }
 
 CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
-                           const std::string &checkpoint, const std::vector<std::string> &observe, int64_t context) {
+                           const Weights &weights, const std::vector<std::string> &observe, int64_t context) {
   CompileRequest request;
   request.context = context;
   request.leaving = target.leaving;
   request.profile = target.profile;
   request.program = &program;
-  request.checkpoint = checkpoint;
+  request.checkpoint = weights.checkpoint();
   request.maxMsPerToken = target.maxMsPerToken;
   if (!target.kv.empty())
     request.kv = parseKvClause(target.kv, "--kv");
-  request.dtype = target.dtype;
+  request.dtype = target.dtype == "stored" ? "f32" : target.dtype;
+  if (target.dtype == "stored" && weights.tensors)
+    for (const rt::TensorView &tensor : weights.tensors->tensors())
+      if (std::string_view format = rt::weightFormatName(tensor.dtype); !format.empty() && format != "f32")
+        request.stored[tensor.name] = format;
   request.kvDtype = target.kvDtype;
   request.cpu = target.cpu;
   request.observe = observe;
@@ -71,7 +76,9 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   }
   for (const frontend::ProgramAccident &accident : program.accidents)
     add(accident.name + (accident.on ? " on" : " off"));
-  add(checkpoint);
+  add(request.checkpoint);
+  for (const auto &[name, format] : request.stored)
+    add(name + ":" + format);
   add(std::to_string(request.maxMsPerToken));
   add(request.kv.map + "(" + std::to_string(request.kv.sizes[0]) + ", " + std::to_string(request.kv.sizes[1]) + ", " +
       request.kv.unit + ", " + request.kv.keep + (request.kv.codaOverwrites ? ", coda) " : ") ") + request.kv.holes + " " + request.kv.order);

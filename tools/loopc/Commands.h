@@ -19,7 +19,7 @@ struct SpecOptions {
 /// How a model is compiled and run.
 struct TargetOptions {
   std::string target = "cpu"; ///< cpu or interp
-  std::string dtype = "f32";
+  std::string dtype = "stored"; ///< of matrices: as the file has them, or a format of WeightFormats.def
   std::string kvDtype; ///< empty: as dtype
   std::string cpu = "native";
   std::string kv;           ///< a kv clause that replaces the spec's

@@ -13,6 +13,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
+#include <set>
 
 using namespace mlir;
 
@@ -37,7 +38,10 @@ public:
 
   bool start(std::string &error) {
     module = generateSource(context, *request.program, request.checkpoint);
-    return module ? true : failed(error, "expected a model that SOURCE can say, but got none");
+    if (!module)
+      return failed(error, "expected a model that SOURCE can say, but got none");
+    findModel().walk([&](loop::WeightOp weight) { noteFormat(weight); });
+    return true;
   }
 
   bool lower(Form wanted, std::string &error) override {
@@ -135,6 +139,30 @@ private:
     error = messages.empty() ? otherwise : messages;
     messages.clear();
     return false;
+  }
+
+  /// The format that all tables of a matrix have in the file, or one that holds all of theirs.
+  void noteFormat(loop::WeightOp weight) {
+    if (weight.getTie() || cast<RankedTensorType>(weight.getType()).getRank() != 2)
+      return;
+    StringRef name = weight.getSource() ? *weight.getSource() : weight.getSymName();
+    auto [before, after] = name.split("{}");
+    bool one = before.size() == name.size();
+    std::set<std::string> formats;
+    for (int64_t index : weight.getIndices().value_or(ArrayRef<int64_t>()))
+      if (index >= 0)
+        formats.insert(storedAs((before + Twine(index) + after).str()));
+    if (one)
+      formats.insert(storedAs(name.str()));
+    bool mix = llvm::all_of(formats, [](const std::string &one) { return one == "q4_k" || one == "q5_k" || one == "q6_k"; });
+    if (formats.size() == 1 && !formats.begin()->empty())
+      weight.setFormat(*formats.begin());
+    else if (mix && !formats.empty())
+      weight.setFormat("k_mix");
+  }
+  std::string storedAs(const std::string &tensor) const {
+    auto found = request.stored.find(tensor);
+    return found == request.stored.end() ? "" : found->second;
   }
 
   loop::ModelOp findModel() {

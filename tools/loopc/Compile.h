@@ -8,6 +8,7 @@
 #include "loopc/Interp/Params.h"
 #include "loopc/Interp/StageInterp.h"
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ struct CompileRequest {
   bool leaving = false; ///< an exit ends the iterations of its lane
   int64_t context = 0;  ///< most positions of a sequence; 0: no limit
   std::string dtype = "f32", kvDtype;
+  std::map<std::string, std::string> stored; ///< formats that tensors of the file keep (WeightFormats.def); others: f32
+  /// For messages and records.
+  std::string dtypeText() const { return stored.empty() ? dtype : "stored"; }
   std::string cpu = "native";
   std::vector<std::string> observe;
   bool profile = false; ///< the code times its phases

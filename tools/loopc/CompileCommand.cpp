@@ -26,7 +26,7 @@ int runCompile(const CompileCommandOptions &options) {
     return Ok;
   }
   CompileRequest request =
-      makeRequest(program, spec, options.target, weights.checkpoint(), options.observe, published.context());
+      makeRequest(program, spec, options.target, weights, options.observe, published.context());
   std::string error;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
   if (!compilation)

@@ -79,7 +79,7 @@ public:
     kept->program = std::move(program);
     CompileRequest request;
     try {
-      request = makeRequest(kept->program, spec, own, "", plan.observe);
+      request = makeRequest(kept->program, spec, own, Weights(), plan.observe);
     } catch (const Failure &failure) {
       fail(std::string(failure.what()) + " (in the words' kv clause)");
     }

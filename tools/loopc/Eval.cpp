@@ -216,7 +216,7 @@ int runEval(const EvalOptions &options) {
   SpecText spec = readSpec(options.spec.spec);
   frontend::Program program = elaborateSpec(spec, options.spec, publishedFor(options.spec, weights));
   std::vector<int32_t> tokens = readTokens(options.data, options.weights);
-  LoadedModel model = loadModel(makeRequest(program, spec, options.target, weights.checkpoint(), {options.exitTap}),
+  LoadedModel model = loadModel(makeRequest(program, spec, options.target, weights, {options.exitTap}),
                                 options.target, weights);
   std::vector<bool> isCount(program.values.size(), false);
   bool separate = computesWithCount(program, program.body, isCount);

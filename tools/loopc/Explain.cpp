@@ -128,7 +128,7 @@ int runExplain(const ExplainOptions &options) {
   SpecText spec = readSpec(options.spec.spec);
   Published published = publishedFor(options.spec, weights);
   frontend::Program program = elaborateSpec(spec, options.spec, published);
-  CompileRequest request = makeRequest(program, spec, options.target, weights.checkpoint());
+  CompileRequest request = makeRequest(program, spec, options.target, weights);
   request.loops = options.loops.value_or(0);
   std::string error, metadata;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
@@ -186,7 +186,7 @@ int runExplain(const ExplainOptions &options) {
                {"parameters", parametersOf(program)},
                {"config", config},
                {"loops", loops},
-               {"dtype", request.dtype},
+               {"dtype", request.dtypeText()},
                {"context", options.context},
                {"stages", stages},
                {"bandwidth", machine.memory},
@@ -205,7 +205,7 @@ int runExplain(const ExplainOptions &options) {
     return Ok;
   }
   std::string text = "model " + info.model + ": " + countText(parametersOf(program)) + " parameters, matrices in " +
-                     request.dtype + "\n";
+                     request.dtypeText() + "\n";
   if (info.count)
     text += "loop: " + std::to_string(loops) + " iterations (" + std::to_string(info.count->min) + " to " +
             std::to_string(info.count->max) + " without a new compile)\n";

@@ -41,11 +41,6 @@ frontend::Program elaborateQuietly(const SpecText &spec, const SpecOptions &opti
 /// Parses a kv clause. `origin` is what messages call it (`--kv`).
 KvClause parseKvClause(const std::string &text, const std::string &origin);
 
-/// What a compilation needs beyond the program.
-CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
-                           const std::string &checkpoint, const std::vector<std::string> &observe = {},
-                           int64_t context = 0);
-
 /// What the phases of a request's programs cost. Throws Failure.
 codegen::PhaseTable costTable(const CompileRequest &request);
 
@@ -65,6 +60,9 @@ struct Weights {
   std::string checkpoint() const { return file && file->gguf() ? "gguf" : ""; }
 };
 Weights openWeights(const WeightOptions &options);
+/// What a compilation needs beyond the program; of the weights, the names and types of the tensors.
+CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
+                           const Weights &weights, const std::vector<std::string> &observe = {}, int64_t context = 0);
 /// The configuration that was named, else the one beside the weights.
 Published publishedFor(const SpecOptions &options, const Weights &weights);
 

@@ -156,7 +156,7 @@ int runRun(const RunOptions &options) {
     TargetOptions target = options.target;
     target.leaving = options.exitMode == "leave";
     model =
-        loadModel(makeRequest(program, spec, target, weights.checkpoint(), {}, published.context()), target, weights);
+        loadModel(makeRequest(program, spec, target, weights, {}, published.context()), target, weights);
   } else {
     model = loadArtifact(options.artifact, options.target, weights);
   }

@@ -144,7 +144,8 @@ void Machine::set(const std::string &name, rt::DType stored, const std::vector<s
   one.name = name;
   one.count = p.count;
   one.kind = p.panel ? rt::PackKind::Panel : rt::PackKind::Rows;
-  one.dtype = rt::weightFormat(p.dtype).value();
+  one.dtype = *rt::weightFormat(p.dtype);
+  one.stored = stored != rt::DType::F32;
   one.rows = int64_t(p.rows);
   one.cols = int64_t(p.cols);
   one.sources.push_back({"t{}", {}, int64_t(p.rows), {}});

@@ -25,6 +25,7 @@ struct ParamSlot {
   int64_t index, count, rows, cols;
   mlir::Type element;
   llvm::SmallVector<int64_t> strides; ///< entries per step of each table index
+  mlir::StringAttr format;            ///< of panels; null: that of `element`
   int64_t elements() const { return (panel ? (rows + 31) / 32 * 32 : rows) * cols; }
 };
 

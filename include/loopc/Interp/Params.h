@@ -15,6 +15,7 @@ struct TensorRequest {
   std::vector<int64_t> shape; ///< of the model; the file may have extra axes of size 1
   std::string rowMap;   ///< "" or "adjacent_pairs": stored rows 2j and 2j + 1 of each block are rows j and j + block/2
   int64_t rowBlock = 0; ///< period of the row map
+  std::string format;   ///< how the model keeps the values (WeightFormats.def); "" and those of numbers: any f32
 };
 
 /// Gives weights as f32, row-major, rows in the order of the model.

@@ -37,7 +37,7 @@ def LoopPlanCounts : ModelPass<"loop-plan-counts"> {
     Option<"loops", "loops", "int64_t", "0", "default loop count; 0: not given">,
     Option<"maxMsPerToken", "max-ms-per-token", "double", "0.0", "budget of one decoded token; 0: none">,
     Option<"gigabytesPerSecond", "gigabytes-per-second", "double", "20.0", "memory bandwidth of the cost model">,
-    Option<"weightBytes", "weight-bytes", "int64_t", "4", "bytes of a stored matrix element">];
+    Option<"weightBytes", "weight-bytes", "double", "4", "bytes of a stored matrix element">];
 }
 
 def LoopPlanKV : ModelPass<"loop-plan-kv"> {
@@ -68,8 +68,10 @@ def LoopPlanNumerics : ModelPass<"loop-plan-numerics"> {
   let description = [{
     bf16, f16: matrices of linear and tables of embed have this type; the input of a linear is rounded by
     `arith.truncf`; sums, norms, residuals and gains are f32. K and V get the row type of their site's plan.
+    f32: a matrix that has a `format` keeps it where only products and embeddings read it and its rows are whole
+    blocks. A format of blocks (q8_0, …): every such matrix gets it.
   }];
-  let options = [Option<"dtype", "dtype", "std::string", "\"f32\"", "type of matrices: f32, bf16, f16">];
+  let options = [Option<"dtype", "dtype", "std::string", "\"f32\"", "type or format of matrices">];
 }
 
 def LoopPlanOrders : ModelPass<"loop-plan-orders"> {

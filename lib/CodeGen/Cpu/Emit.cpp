@@ -151,6 +151,13 @@ SmallVector<Value> Emit::loop(Value lower, Value upper, Value step, ValueRange i
   return SmallVector<Value>(op.getResults());
 }
 
+SmallVector<Value> Emit::loop(int64_t count, ArrayRef<Value> initial,
+                              llvm::function_ref<SmallVector<Value>(Value, ArrayRef<Value>)> body) {
+  if (count == 1)
+    return body(c(0), initial);
+  return loop(c(0), c(count), c(1), initial, [&](Value i, ValueRange carried) { return body(i, SmallVector<Value>(carried)); });
+}
+
 void Emit::when(Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise) {
   auto op = scf::IfOp::create(b, loc, condition, static_cast<bool>(otherwise));
   OpBuilder::InsertionGuard guard(b);

@@ -96,6 +96,9 @@ struct Emit {
   void loop(int64_t count, llvm::function_ref<void(mlir::Value)> body);
   llvm::SmallVector<mlir::Value> loop(mlir::Value lower, mlir::Value upper, mlir::Value step, mlir::ValueRange initial,
                                       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  /// The same with a constant count from 0; one round stands without a loop.
+  llvm::SmallVector<mlir::Value> loop(int64_t count, llvm::ArrayRef<mlir::Value> initial,
+                                      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, llvm::ArrayRef<mlir::Value>)> body);
   void when(mlir::Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise = nullptr);
   /// Calls `body(index, width)` for [0, n) in pieces of `width`, then of falling powers of two.
   void pieces(int64_t n, int64_t width, llvm::function_ref<void(mlir::Value, int64_t)> body);

@@ -9,8 +9,7 @@ using namespace loopc::codegen;
 void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &scratch) {
   Emit &e = ctx.e;
   int64_t n = op.getShape()[0], k = op.getK(), groups = op.getGroups();
-  auto panelType = cast<task::MemType>(op.getIns()[1].getType());
-  const WeightFormat &format = weightFormat(panelType.getElement());
+  const WeightFormat &format = weightFormat(op.getIns()[1].getDefiningOp<task::ParamOp>());
   LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format);
   for (Value memory : op.getIns())
     ctx.root(memory);

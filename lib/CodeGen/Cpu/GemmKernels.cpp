@@ -44,7 +44,7 @@ public:
   }
 
 private:
-  bool isF32() const { return &format == &weightFormat(e.f32()); }
+  bool isF32() const { return &format == &weightFormat("f32"); }
   void is(Value v, int64_t n, llvm::function_ref<void()> yes, llvm::function_ref<void()> no) {
     e.when(e.cmp(arith::CmpIPredicate::eq, v, e.c(n)), yes, no);
   }
@@ -81,13 +81,13 @@ private:
         sums.push_back(t.begin ? e.splatF32(0.0, lanes) : e.load(e.vecF32(lanes), targets.back()));
       }
 
-    // Unit number `number` of a block that begins at activation number `at`. Loads stand where the fewest registers are
+    // Unit number `number` of a block that begins at activation number `at`; `shared` is what its group shares. Loads stand where the fewest registers are
     // alive: what there is less of, rows or column registers, is loaded first.
-    auto step = [&](ArrayRef<Value> lines, ArrayRef<SmallVector<Value>> opened, Value at, Value number, ArrayRef<Value> before) {
+    auto step = [&](ArrayRef<Value> lines, ArrayRef<SmallVector<Value>> shared, Value at, Value number, ArrayRef<Value> before) {
       SmallVector<Value> after(before);
       Value bytes = e.mul(e.add(at, e.mul(number, unit)), 4);
       auto factor = [&](int64_t i, int64_t u) { return e.splat(e.load(e.f32(), e.at(e.at(factors[i], bytes), 4 * u)), lanes); };
-      auto weights = [&](int64_t n) { return t.format.decode(e, lines[n / t.columns], number, columnOf(n), opened[n]); };
+      auto weights = [&](int64_t n) { return t.format.decode(e, lines[n / t.columns], number, e.c(columnOf(n)), shared[n]); };
       auto add = [&](int64_t i, int64_t n, Value a, Value b) {
         Value &sum = after[i * all + n];
         sum = e.fma(a, b, sum);
@@ -115,10 +115,12 @@ private:
       }
       return after;
     };
-    auto prefetch = [&](Value base, Value number) {
+    // One row has few chains and cheap steps: several k in a round.
+    const int64_t several = t.rows == 1 ? 4 : 1;
+    auto prefetch = [&](Value base, Value number, int64_t count) {
       // Groups of columns share the lines of a unit among them.
       int64_t groups = columns / t.columns, mine = t.first / t.columns;
-      for (int64_t line = 0; line * 64 < t.aheadStep; ++line)
+      for (int64_t line = 0; line * 64 < count * t.aheadStep; ++line)
         if (line % groups == mine)
           LLVM::Prefetch::create(e.b, e.loc, e.at(e.at(base, e.mul(number, t.aheadStep)), line * 64), 0, 3, 1);
     };
@@ -132,19 +134,24 @@ private:
           aheads.push_back(e.at(p ? e.at(t.ahead, e.mul(panelBytes, p)) : t.ahead, e.mul(block, units * t.aheadStep)));
       SmallVector<SmallVector<Value>> opened;
       for (int64_t n = 0; n < all; ++n)
-        opened.push_back(t.format.open(e, lines[n / t.columns], columnOf(n)));
-      auto oneUnit = [&](Value number, ArrayRef<Value> values) {
-        for (Value base : aheads)
-          prefetch(base, number);
-        return step(lines, opened, at, number, values);
-      };
-      if (units == 1)
-        return oneUnit(e.c(0), before);
-      return e.loop(e.c(0), e.c(units), e.c(1), before,
-                    [&](Value number, ValueRange carried) { return oneUnit(number, SmallVector<Value>(carried)); });
+        opened.push_back(t.format.open(e, lines[n / t.columns], e.c(columnOf(n))));
+      int64_t inGroup = t.format.group() / unit, together = std::min(inGroup, std::max<int64_t>(1, several / unit));
+      return e.loop(t.format.block() / t.format.group(), before, [&](Value number, ArrayRef<Value> carried) {
+        SmallVector<SmallVector<Value>> shared;
+        for (int64_t n = 0; n < all; ++n)
+          shared.push_back(t.format.openGroup(e, lines[n / t.columns], number, e.c(columnOf(n)), opened[n]));
+        return e.loop(inGroup / together, carried, [&](Value local, ArrayRef<Value> carried) {
+          SmallVector<Value> values(carried);
+          Value first = e.add(e.mul(number, inGroup), e.mul(local, together));
+          for (Value base : aheads)
+            prefetch(base, first, together);
+          for (int64_t u = 0; u < together; ++u)
+            values = step(lines, shared, at, e.add(first, u), values);
+          return values;
+        });
+      });
     };
-    // One row has few chains and cheap steps: several in a round.
-    int64_t unroll = t.rows == 1 && t.format.block() == 1 ? 4 : 1;
+    int64_t unroll = t.format.block() == 1 ? several : 1;
     Value whole = e.mul(e.div(t.blocks, unroll), unroll);
     sums = e.loop(e.c(0), whole, e.c(unroll), sums, [&](Value block, ValueRange carried) {
       SmallVector<Value> values(carried);
@@ -161,7 +168,8 @@ private:
   int64_t unitBytes(const WeightFormat &of) const { return of.blockBytes() * of.unit() / of.block(); }
 
   void oneRow() {
-    int64_t together = std::max<int64_t>(1, 8 / columns);
+    // Blocks keep the execution units busy with four chains, and their scales need the registers of more.
+    int64_t chains = format.group() > format.unit() ? 4 : 8, together = std::max<int64_t>(1, chains / columns);
     auto some = [&](Value n, int64_t count) {
       tile({format, 1, count, 0, columns, x, panelAt(n), blocks, tileAt(n), e.at(panelAt(n), aheadBytes), unitBytes(format), true});
     };
@@ -200,7 +208,7 @@ private:
   }
 
   void manyRows(int64_t direct) {
-    const WeightFormat &f32 = weightFormat(e.f32());
+    const WeightFormat &f32 = weightFormat("f32");
     int64_t most = tileRows(f32), least = std::min(std::max<int64_t>(direct, 1) + 1, (most + 1) / 2);
     Value tiles = e.div(e.add(rows, most - 1), most);
     pieces([&](Value block, Value count) {
@@ -229,17 +237,22 @@ private:
 
   /// A piece of a panel as f32 [k][32].
   void widen(Value line, Value count) {
-    int64_t unit = format.unit(), units = format.block() / unit;
+    int64_t unit = format.unit(), inGroup = format.group() / unit;
     e.loop(e.c(0), count, e.c(1), [&](Value block) {
       Value from = e.at(line, e.mul(block, format.blockBytes())), to = e.at(widened, e.mul(block, format.block() * 128));
       SmallVector<SmallVector<Value>> opened;
       for (int64_t n = 0; n < columns; ++n)
-        opened.push_back(format.open(e, from, n * e.lanes()));
-      e.loop(units, [&](Value number) {
-        Value target = e.at(to, e.mul(number, unit * 128));
+        opened.push_back(format.open(e, from, e.c(n * e.lanes())));
+      e.loop(format.block() / format.group(), [&](Value group) {
+        SmallVector<SmallVector<Value>> shared;
         for (int64_t n = 0; n < columns; ++n)
-          for (auto [u, value] : llvm::enumerate(format.decode(e, from, number, n * e.lanes(), opened[n])))
-            e.store(value, e.at(target, static_cast<int64_t>(u) * 128 + n * e.lanes() * 4));
+          shared.push_back(format.openGroup(e, from, group, e.c(n * e.lanes()), opened[n]));
+        e.loop(inGroup, [&](Value local) {
+          Value number = e.add(e.mul(group, inGroup), local), target = e.at(to, e.mul(number, unit * 128));
+          for (int64_t n = 0; n < columns; ++n)
+            for (auto [u, value] : llvm::enumerate(format.decode(e, from, number, e.c(n * e.lanes()), shared[n])))
+              e.store(value, e.at(target, static_cast<int64_t>(u) * 128 + n * e.lanes() * 4));
+        });
       });
     });
   }

@@ -1,6 +1,7 @@
 // Phases whose items are rows: element functions, norms, reductions, rope, embedding, K/V append, end of an iteration.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Context.h"
+#include "Weights.h"
 #include "loopc/runtime/abi.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
@@ -272,9 +273,9 @@ private:
       auto [s, c] = sinCos(angle, n);
       if (op.getBackward())
         s = arith::NegFOp::create(e.b, e.loc, s);
-      if (op.getTable() && op.getTable()->isBF16())
+      if (op.getTable())
         for (Value *entry : {&s, &c})
-          *entry = e.extendBF16(e.roundBF16(*entry));
+          *entry = e.extend(e.round(*op.getTable(), *entry));
       e.store(s, e.at(sines, bytes));
       e.store(c, e.at(cosines, bytes));
     });
@@ -315,9 +316,32 @@ private:
     for (int64_t size : op.getShape())
       n *= size;
     Value id = e.widen(e.load(e.i32(), operands[0].address));
+    if (auto param = op.getIns()[1].getDefiningOp<task::ParamOp>(); param && param.getPanel())
+      return embedPanels(weightFormat(param), n, id, operands);
     Operand source = operands[1];
     source.address = e.at(source.address, e.mul(id, n * source.width()));
     e.pieces(n, 2 * e.lanes(), [&](Value i, int64_t width) { writeF32(operands[2], i, readF32(source, i, width)); });
+  }
+
+  // One column of a panel, element by element.
+  void embedPanels(const WeightFormat &format, int64_t n, Value id, ArrayRef<Operand> operands) {
+    Value panel = e.at(operands[1].address, e.mul(e.div(id, 32), format.panelBytes(n))), column = e.rem(id, 32);
+    auto scalar = [&] { return Emit(e.b, e.loc, 32); };
+    e.loop(e.c(0), e.c(n / format.block()), e.c(1), [&](Value number) {
+      Value block = e.at(panel, e.mul(number, format.blockBytes())), first = e.mul(number, format.block());
+      Emit one = scalar();
+      SmallVector<Value> opened = format.open(one, block, column);
+      e.loop(format.block() / format.group(), [&](Value group) {
+        Emit one = scalar();
+        SmallVector<Value> shared = format.openGroup(one, block, group, column, opened);
+        e.loop(format.group() / format.unit(), [&](Value local) {
+          Value unit = e.add(e.mul(group, format.group() / format.unit()), local);
+          Emit one = scalar();
+          for (auto [u, value] : llvm::enumerate(format.decode(one, block, unit, column, shared)))
+            writeF32(operands[2], e.add(e.add(first, e.mul(unit, format.unit())), u), value);
+        });
+      });
+    });
   }
 
   void append(task::AppendOp op, ArrayRef<Operand> operands) {

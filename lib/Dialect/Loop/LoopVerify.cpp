@@ -86,7 +86,17 @@ LogicalResult WeightOp::verify() {
     count *= size;
   if (getIndices() && int64_t(getIndices()->size()) != count)
     return emitOpError("expected one index for each of ") << count << " tables, but got " << getIndices()->size();
+  if (getFormat() && (!getWeightFormat(*getFormat()) || !type.getElementType().isF32() || type.getRank() != 2))
+    return emitOpError("expected a format of matrices of f32, but got \"") << *getFormat() << "\" of " << type;
   return success();
+}
+
+std::optional<WeightFormat> mlir::loop::getWeightFormat(StringRef name) {
+#define LOOPC_WEIGHT_FORMAT(format, dtype, k, bytes)                                                                   \
+  if (name == #format)                                                                                                 \
+    return WeightFormat{k, (bytes) / (32.0 * (k))};
+#include "loopc/runtime/WeightFormats.def"
+  return std::nullopt;
 }
 
 LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &tables) {

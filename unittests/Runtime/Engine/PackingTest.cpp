@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/runtime/Packing.h"
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <gtest/gtest.h>
 
@@ -104,6 +105,59 @@ TEST(Packing, HalvesRoundedToNearestEven) {
     FAIL();
   } catch (const Error &error) {
     EXPECT_NE(std::string(error.what()).find("finite in F16, but got 65520"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Packing, BlocksAreTakenAsTheyAre) {
+  MemoryTensors t("test");
+  std::vector<std::byte> bytes(3 * 34);
+  for (size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = std::byte(i * 5);
+  for (size_t row = 0; row < 3; ++row)
+    bytes[row * 34 + 1] = std::byte(0x3c);
+  t.add("w", DType::Q8_0, {3, 32}, bytes);
+  ParamInfo p = param(PackKind::Panel, DType::Q8_0, 2, 32, {{"w", {}, 2, {2, 0}}});
+  p.stored = true;
+  auto packed = PackedParams::pack(infoWith({p}), t);
+  ASSERT_EQ(packed->bytes(), 17u * 64u);
+  auto *q = static_cast<const std::byte *>(packed->abi().data[0]);
+  for (size_t column = 0; column < 2; ++column) {
+    const std::byte *row = &bytes[column ? 0 : 2 * 34];
+    EXPECT_EQ(std::memcmp(q + 2 * column, row, 2), 0);
+    for (size_t k = 0; k < 32; ++k)
+      EXPECT_EQ(q[64 + k * 32 + column], row[2 + k]);
+  }
+  auto message = [&](const ParamInfo &one) -> std::string {
+    try {
+      PackedParams::pack(infoWith({one}), t);
+      return "";
+    } catch (const Error &error) {
+      return error.what();
+    }
+  };
+  t.addF32("f", {2, 32}, std::vector<float>(64));
+  p.sources[0] = {"f", {}, 2, {}};
+  EXPECT_NE(message(p).find("tensor f: expected values of type Q8_0, as in the file that the model was compiled for, but got F32"),
+            std::string::npos) << message(p);
+  bytes[34 + 1] = std::byte(0x7c);
+  bytes[34] = std::byte(0);
+  t.add("infinite", DType::Q8_0, {3, 32}, bytes);
+  p.sources[0] = {"infinite", {}, 2, {0, 1}};
+  EXPECT_NE(message(p).find("tensor infinite: expected scales that are finite, but got inf at row 1, block 0"), std::string::npos) << message(p);
+}
+
+// Random weights in blocks are near the numbers that they stand for, and those of the interpreter.
+TEST(Packing, RandomBlocks) {
+  for (DType type : {DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q8_0, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+    std::vector<float> values(512), rounded;
+    keyedDraw({1, 2}, {}, 0, values);
+    rounded = values;
+    roundToFormat(weightFormatName(type), rounded);
+    double error = 0;
+    for (size_t i = 0; i < values.size(); ++i)
+      error += std::abs(double(values[i]) - double(rounded[i])) / double(values.size());
+    EXPECT_LT(error, type == DType::Q8_0 ? 0.01 : 0.15) << dtypeName(type);
+    EXPECT_GT(error, 0);
   }
 }
 

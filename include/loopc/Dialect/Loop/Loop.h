@@ -44,6 +44,13 @@ int64_t getFeatureCount(Type type);
 RankedTensorType withRows(Type type, RowsAttr space);
 RankedTensorType withElementType(Type type, Type element);
 
+/// A line of WeightFormats.def: columns of a block, bytes of an element.
+struct WeightFormat {
+  int64_t block;
+  double bytes;
+};
+std::optional<WeightFormat> getWeightFormat(llvm::StringRef name);
+
 /// The model that holds `op`.
 ModelOp getModel(Operation *op);
 

@@ -59,6 +59,8 @@ def Loop_WeightOp : Loop_Op<"weight", AnyForm, [Symbol]> {
     `tie` names the weight whose values are used instead of values of its own.
     `merged` lists the weights whose rows are joined, in order, into this one (`loop-merge-linears`); their `source`,
     `indices` and row maps hold for their own rows, and they have the same tables.
+    `format` names how the file stores the elements, and how code keeps and reads them: a type of numbers or of blocks
+    (`WeightFormats.def`) whose values are exactly those of `type`. It changes no number, only the bytes read.
 
     ```mlir
     loop.weight @"layers.{}.q.weight" : tensor<4x4xf32> tables [2] from "model.layers.{}.q_proj.weight" indices [0, 1]
@@ -67,8 +69,8 @@ def Loop_WeightOp : Loop_Op<"weight", AnyForm, [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<DenseI64ArrayAttr>:$tables,
                        OptionalAttr<StrAttr>:$source, OptionalAttr<DenseI64ArrayAttr>:$indices,
                        OptionalAttr<StrAttr>:$row_map, OptionalAttr<I64Attr>:$row_block, OptionalAttr<FlatSymbolRefAttr>:$tie,
-                       OptionalAttr<FlatSymbolRefArrayAttr>:$merged);
-  let assemblyFormat = "$sym_name `:` $type (`tables` $tables^)? (`from` $source^)? (`indices` $indices^)? (`tie` $tie^)? (`merged` $merged^)? attr-dict";
+                       OptionalAttr<FlatSymbolRefArrayAttr>:$merged, OptionalAttr<StrAttr>:$format);
+  let assemblyFormat = "$sym_name `:` $type (`format` $format^)? (`tables` $tables^)? (`from` $source^)? (`indices` $indices^)? (`tie` $tie^)? (`merged` $merged^)? attr-dict";
   let hasVerifier = 1;
 }
 

@@ -20,16 +20,17 @@ def Task_BufferOp : Task_Op<"buffer"> {
   let assemblyFormat = "(`at` $offset^)? attr-dict `:` type($result)";
 }
 def Task_ParamOp : Task_Op<"param", [Pure]> {
-  let summary = "one table of a parameter: entry `entry` + sum of index * stride of the parameter table";
+  let summary = "one table of a parameter: entry `entry` + sum of index * stride of the parameter table; panels may have a `format`";
   let description = [{
     ```mlir
     // with %l : index
     %w = task.param "core.attn.q" entry 3 panel [%l] strides [1] : !task.mem<589824, bf16>
     ```
   }];
-  let arguments = (ins StrAttr:$name, I64Attr:$entry, Variadic<Index>:$index, DenseI64ArrayAttr:$strides, UnitAttr:$panel);
+  let arguments = (ins StrAttr:$name, I64Attr:$entry, Variadic<Index>:$index, DenseI64ArrayAttr:$strides, UnitAttr:$panel,
+                       OptionalAttr<StrAttr>:$format);
   let results = (outs Task_MemType:$result);
-  let assemblyFormat = "$name `entry` $entry (`panel` $panel^)? (`[` $index^ `]`)? `strides` $strides attr-dict `:` type($result)";
+  let assemblyFormat = "$name `entry` $entry (`panel` $panel^)? (`format` $format^)? (`[` $index^ `]`)? `strides` $strides attr-dict `:` type($result)";
 }
 def Task_FieldOp : Task_Op<"field", [Pure]> {
   let summary = "a field of the state bank slot of every row; `offset` in bytes";

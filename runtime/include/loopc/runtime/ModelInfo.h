@@ -119,7 +119,8 @@ struct ParamInfo {
   std::string name;
   uint64_t index = 0, count = 1;
   PackKind kind = PackKind::Rows;
-  DType dtype = DType::F32; ///< F32, BF16 or F16
+  DType dtype = DType::F32; ///< one of WeightFormats.def; those of blocks only in panels
+  bool stored = false;      ///< the file must hold this very type: it is not to be rounded
   int64_t rows = 0, cols = 0;
   std::vector<ParamSourceInfo> sources; ///< concatenated by rows
   std::optional<Law> init;              ///< law of random weights; absent: see Packing.h

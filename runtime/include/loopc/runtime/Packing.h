@@ -61,6 +61,8 @@ PanelBlock panelBlock(DType type);
 /// The type that a name of WeightFormats.def means, and the name of a type; nothing for others.
 std::optional<DType> weightFormat(std::string_view name);
 std::string_view weightFormatName(DType type);
+/// What `values` (whole blocks) become as random weights in a format of blocks; others are left alone.
+void roundToFormat(std::string_view name, std::span<float> values);
 
 /// Bytes of one packed table.
 uint64_t packedBytes(const ParamInfo &param);
