@@ -54,7 +54,18 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
   }
   if (auto rope = dyn_cast<loop::RopeOp>(op)) {
     View x = dense(rope.getInput()), y = makeBuffer(rope.getType());
-    task::RopeOp::create(rowPhase(), loc, ValueRange(x.root), ValueRange(y.root), b.getDenseI64ArrayAttr(x.shape), viewsOf({x, y}),
+    SmallVector<View> operands{x};
+    SmallVector<Value> ins{x.root};
+    if (rope.getPlace()) {
+      View place = get(rope.getPlace());
+      if (splatOf(place))
+        place = materialise(place);
+      place.strides.assign(x.shape.size(), 0);
+      operands.push_back(place);
+      ins.push_back(place.root);
+    }
+    operands.push_back(y);
+    task::RopeOp::create(rowPhase(), loc, ins, ValueRange(y.root), b.getDenseI64ArrayAttr(x.shape), viewsOf(operands),
                          rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(), rope.getTableAttr());
     views[rope.getResult()] = y;
     return success();

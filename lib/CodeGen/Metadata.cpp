@@ -192,7 +192,8 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
   root["knobs"] = std::move(knobs);
   Block &body = model.getBody().front();
   for (auto draw : body.getOps<loop::DrawOp>())
-    draws.push_back(json::Object{{"name", draw.getSymName()}, {"field", draw.getField()}, {"law", law(draw.getLaw())}, {"per", "token"}});
+    draws.push_back(json::Object{{"name", draw.getSymName()}, {"field", draw.getField()}, {"law", law(draw.getLaw())},
+                                 {"per", draw.getIteration() ? "iteration" : "token"}, {"shared", draw.getShared()}});
   root["draws"] = std::move(draws);
 
   loop::RecurOp recur;
@@ -221,9 +222,10 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
     int64_t usual = recur.getPlan() ? recur.getPlan()->getCount() : static_cast<int64_t>(count.getValue());
     root["count"] = json::Object{{"name", count.getSymName()}, {"default", usual}, {"min", static_cast<int64_t>(count.getMin())},
                                  {"max", static_cast<int64_t>(count.getMax())}};
-    if (auto exit = recur.getExit())
-      root["exit"] = json::Object{{"name", exit->getName()}, {"grain", "token"}, {"present", true}, {"min", exit->getMin()},
-                                  {"every", exit->getEvery()}};
+    auto beside = model->getAttrOfType<loop::ExitAttr>("loop.exit"); // tested by a stage of its own
+    if (loop::ExitAttr exit = beside ? beside : recur.getExitAttr())
+      root["exit"] = json::Object{{"name", exit.getName()}, {"grain", exit.getGrain() == loop::Grain::lane ? "token" : "sequence"},
+                                  {"present", true}, {"min", exit.getMin()}, {"every", exit.getEvery()}, {"check", bool(beside)}};
     if (auto kv = recur.getKv()) {
       bool zero = kv->onePlane();
       std::string name = loop::stringifyKVMap(kv->getMap()).str();

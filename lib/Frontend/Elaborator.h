@@ -125,9 +125,19 @@ struct LoopContext {
     Val startValue;
     ValueId argument = kNone;
     SourceRange range;
+    bool fromState = false; ///< starts as the loop's state of that name
   };
   std::vector<Previous> previous;
   std::vector<ValueId> exits;
+  /// What exits evaluate beside the iteration, only where a test is due: `prev` of a test, what stands behind the loop.
+  struct Check {
+    ProgramRegion region;
+    std::vector<Previous> previous;
+    std::map<std::string, Binding> scope; ///< names of behind the loop
+    std::map<std::string, int> siteNames; ///< as they will be there
+    size_t next = 0;                      ///< first statement behind the loop that was not evaluated yet; 0: none was
+    bool apart = false;                   ///< must not be a part of the iteration
+  } check;
   size_t regionDepth = 0;
   bool assignedAfterExit = false;
   ValueId firstValue = 0;
@@ -148,6 +158,9 @@ struct ConfigSlot {
 //===----------------------------------------------------------------------===//
 // Elaborator
 //===----------------------------------------------------------------------===//
+
+/// Does the expression call `prev`?
+bool mentionsPrevious(const Expr &expr);
 
 class Elaborator {
 public:
@@ -347,6 +360,9 @@ private:
   void elaborateLoop(const LoopStmt &stmt);
   void elaborateExit(const ExitStmt &stmt);
   bool readAhead(const std::string &name, SourceRange range);
+  bool makeAhead();
+  Val previousInExit(const NameExpr &name, const Expr *start, SourceRange range);
+  ValueId finishCheck(SourceRange range);
   std::optional<KvPolicy> kvPolicy(const LoopStmt &stmt);
   struct Carried {
     std::vector<std::string> names;
@@ -400,6 +416,8 @@ private:
   unsigned instanceDepth = 0; ///< > 0: inside a shared instance or a second evaluation; weights may be met again
   size_t instanceIndexDepth = 0;
   bool readingAhead = false;              ///< in statements after a loop, for its exit
+  std::set<std::string> exitsFound;       ///< names of exits; "" for one without
+  std::set<std::string> exitNames;        ///< names behind a loop that read `prev`: only exits read them
   std::set<uint32_t> aheadWeights;        ///< met there and not yet in their own place
   const std::vector<PathSegment> *instancePath = nullptr; ///< the operator being called is a shared instance
   unsigned depth = 0;
@@ -414,6 +432,7 @@ private:
   std::vector<Identifier> readouts;
   std::set<std::string> observedInLoop;
   std::optional<ProgramAxis> tokenRows; ///< of `input token: id(vocab)`
+  std::set<std::string> aheadBusy; ///< names whose statement is being evaluated for an exit
 };
 
 /// Counts nested elaboration steps; `ok` is false (with one message) when a spec nests without end.

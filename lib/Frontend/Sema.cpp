@@ -172,6 +172,13 @@ std::optional<Program> Elaborator::run() {
   if (diags.hasErrors())
     return std::nullopt;
   elaborateModel();
+  if (!input.exit.empty() && !exitsFound.count(input.exit)) {
+    std::string list;
+    for (const std::string &name : exitsFound)
+      if (!name.empty())
+        list += (list.empty() ? "" : ", ") + name;
+    error(ErrorCode::L0707, {0, 0}, "expected an exit of this model" + (list.empty() ? std::string() : " (" + list + ")") + ", but got `" + input.exit + "`");
+  }
   if (!diags.hasErrors())
     buildCheckpoints();
   if (!diags.hasErrors())

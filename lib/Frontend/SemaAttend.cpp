@@ -57,13 +57,25 @@ Val Elaborator::builtinRope(Arguments &args) {
       return {};
     }
   }
+  ValueId place = kNone;
   if (has(args, "at")) {
     args.used.insert("at");
-    defer("`rope` at given positions", args.range);
+    Val at = named(args, "at");
+    place = at.poison() ? kNone : materialise(at, args.range);
+    if (place == kNone)
+      return {};
+    if (!typeOf(place).axes.empty()) {
+      error(ErrorCode::L0207, args.named["at"]->value->range, "expected one position, but got " + describe(at));
+      return {};
+    }
+    if (typeOf(place).element != ElementType::F32)
+      place = cast(place, ElementType::F32, args.range);
   }
   ProgramType rotated = type;
   rotated.scope = ValueScope::Token;
   ProgramOp &op = emit(OpKind::Rope, rotated, {x}, args.range);
+  if (place != kNone)
+    op.operands.push_back(place);
   op.number = *base;
   op.rope = rope;
   return Val::ofRuntime(op.results[0]);
@@ -171,7 +183,7 @@ Val Elaborator::builtinAttend(Arguments &args) {
   if (site.keyDim != site.valueDim)
     defer("keys and values of different sizes", args.range);
   if (!loops.empty()) {
-    bool planned = false;
+    bool planned = readingAhead;
     for (const LoopContext &loop : loops)
       planned = planned || program.loops[loop.loop].hasKv;
     if (!planned) {
@@ -180,9 +192,6 @@ Val Elaborator::builtinAttend(Arguments &args) {
           .help("write `loop …, kv depth_indexed { … }` to keep one plane for every iteration");
       return {};
     }
-    for (const LoopContext &loop : loops)
-      if (loop.inExit)
-        defer("an exit whose readout attends", args.range);
   }
   std::vector<ValueId> operands = {q, k, v};
   std::optional<std::vector<PathSegment>> segments;

@@ -208,7 +208,9 @@ Val Elaborator::evaluateName(const NameExpr &expr) {
   Diagnostic &diagnostic = error(ErrorCode::L0201, expr.range, "`" + name + "` is not defined here");
   diagnostic.label("not found");
   std::string close = nearest(name, visibleNames());
-  if (functions.count(name) || shares.count(name) || builtins().count(name))
+  if (exitNames.count(name))
+    diagnostic.help("it reads `prev` behind the loop, so it has a value in the conditions of exits only");
+  else if (functions.count(name) || shares.count(name) || builtins().count(name))
     diagnostic.help("`" + name + "` is a function; call it: `" + name + "(…)`");
   else if (!close.empty())
     diagnostic.help("did you mean `" + close + "`?");
@@ -420,17 +422,19 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     return {};
   ProgramType type = typeOf(value);
   std::vector<size_t> axes;
-  bool crosses = false;
+  bool crosses = false, sequence = true;
   for (const ExprPtr &axis : expr.axes) {
     const auto *name = as<NameExpr>(axis);
     if (name && (name->name == "sequence" || name->name == "batch" || name->name == "tokens")) {
       crosses = true;
+      sequence = sequence && name->name == "sequence";
       type.scope = name->name == "sequence" ? ValueScope::Sequence : ValueScope::Run;
       continue;
     }
     if (name)
       if (Binding *binding = lookup(name->name); binding && binding->role == NameRole::Index) {
         crosses = true;
+        sequence = false;
         continue;
       }
     Val size = evaluate(axis.get());
@@ -450,6 +454,25 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     axes.push_back(at);
   }
   auto fn = functions.find(expr.op.text);
+  // Over the tokens of the sequence that are taken in together, which an exit per sequence needs.
+  static const std::map<std::string, Fn> folds = {{"sum", Fn::Sum}, {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin}, {"last", Fn::Last}};
+  auto fold = folds.find(expr.op.text);
+  if (crosses && sequence && !expr.where && expr.results.empty() && fold != folds.end() && !loops.empty() && loops.back().inExit &&
+      type.element == ElementType::F32 && (axes.empty() || fold->second != Fn::Last)) {
+    if (!axes.empty()) {
+      Val inner = reduceValue(fold->second, value, axes, expr.range);
+      if (inner.poison())
+        return {};
+      value = inner.ref;
+      ProgramType inside = typeOf(value);
+      inside.scope = type.scope;
+      type = inside;
+    }
+    loops.back().check.apart = true;
+    ProgramOp &op = emit(OpKind::Fold, type, {value}, expr.range);
+    op.fn = fold->second;
+    return Val::ofRuntime(op.results[0]);
+  }
   if (crosses || expr.where || fn == functions.end() || !expr.results.empty()) {
     ProgramType reduced = type;
     std::sort(axes.rbegin(), axes.rend());

@@ -399,6 +399,9 @@ Val Elaborator::builtinPrev(Arguments &args) {
         .help("bind the expression to a name first");
     return {};
   }
+  if (loops.back().inExit && regions.size() == loops.back().regionDepth + 1 &&
+      environments.size() == loops.back().environmentDepth)
+    return previousInExit(*name, startExpr, args.range);
   if (loops.back().inExit || regions.size() != loops.back().regionDepth) {
     defer("`prev` inside a stack, a branch or an exit", args.range);
     return {};

@@ -269,6 +269,11 @@ void Elaborator::elaborateBind(const BindStmt &stmt) {
     defer("assignment of one entry, `" + sourceText(target.name.range) + "[…] = …`", stmt.range);
     return true;
   };
+  if (loops.empty() && !readingAhead && std::any_of(stmt.values.begin(), stmt.values.end(), [](const ExprPtr &e) { return mentionsPrevious(*e); })) {
+    for (const BindTarget &target : stmt.targets)
+      exitNames.insert(target.name.text); // evaluated where an exit reads it
+    return;
+  }
   if (stmt.targets.size() == 1 && stmt.values.size() == 1) {
     const BindTarget &target = stmt.targets[0];
     const std::string &name = target.name.text;
@@ -350,8 +355,13 @@ void Elaborator::elaborateState(const StateStmt &stmt) {
     names.back() = nameContext(stmt.name.text, stmt.value.get());
     value = evaluate(stmt.value.get(), type ? &*type : nullptr);
   }
-  if (stmt.warm)
-    defer("`warm` states", stmt.range);
+  if (stmt.warm) {
+    const auto *from = as<NameExpr>(stmt.warmValue);
+    if (stmt.warmValue && !from)
+      error(ErrorCode::L0207, stmt.warmValue->range, "expected the name of a value behind `warm`, but got an expression");
+    else
+      program.warm.push_back({stmt.name.text, from ? from->name : stmt.name.text});
+  }
   if (value.poison()) {
     declare(stmt.name, {Val(), NameRole::State, stmt.name.range});
     return;
@@ -468,12 +478,11 @@ Val Elaborator::drawValue(const std::string &name, const Expr *distribution, con
           .help("a draw is keyed by its name; choose another one");
       return {};
     }
-  if (environments.size() > 1 || !indexVars.empty())
-    for (const IndexVar &variable : indexVars)
-      if (variable.active) {
-        defer("a draw inside a `stack` or `loop`", range);
-        break;
-      }
+  for (const IndexVar &variable : indexVars)
+    if (variable.active && (!variable.loop || std::exchange(draw.iteration, true))) {
+      defer("a draw inside a `stack` or an inner `loop`", range);
+      break;
+    }
   program.draws.push_back(draw);
   ProgramOp &op = emit(OpKind::Draw, draw.type, {}, range);
   op.ref = static_cast<uint32_t>(program.draws.size() - 1);
@@ -518,7 +527,20 @@ void Elaborator::elaborateInput(const InputStmt &stmt) {
   }
   std::optional<ProgramType> type = resolveType(stmt.type);
   Val value;
-  if (type) {
+  const auto *word = as<NameExpr>(stmt.value);
+  if (type && word && (word->name == "position" || word->name == "pos") && type->axes.empty() && type->element == ElementType::F32) {
+    // Given by the run, else the token's position: a draw whose law is the position.
+    ProgramDraw draw;
+    draw.name = stmt.name.text;
+    draw.law = DrawLaw::Position;
+    draw.type = *type;
+    draw.loc = loc(stmt.range);
+    program.draws.push_back(draw);
+    ProgramOp &op = emit(OpKind::Draw, *type, {}, stmt.range);
+    op.ref = static_cast<uint32_t>(program.draws.size() - 1);
+    op.name = stmt.name.text;
+    value = Val::ofRuntime(op.results[0]);
+  } else if (type) {
     program.inputs.push_back(stmt.name.text);
     ProgramOp &op = emit(OpKind::Input, *type, {}, stmt.range);
     op.name = stmt.name.text;

@@ -140,8 +140,9 @@ void Elaborator::elaborateTrain(const TrainStmt &stmt) {
                          return selectorMatches(s.text, program.weights[w], "");
                        });
         }
-        // A path may be empty in this configuration; a word that no line of the model contains is a slip of the pen.
-        if (!any && !knownSegments(selector.text, stmt.range.begin))
+        static const std::set<std::string> groups = {"norms", "biases", "embeddings", "matrices", "vectors"};
+        // A group or a path may be empty in this configuration; a word that no line of the model contains is a slip of the pen.
+        if (!any && !groups.count(selector.text) && !knownSegments(selector.text, stmt.range.begin))
           error(ErrorCode::L0321, selector.range, "no weight of this model matches `" + selector.text + "`")
               .label("no label or weight is called so");
       }

@@ -356,7 +356,42 @@ static std::string pathText(const Expr *expr) {
   return "";
 }
 
-/// The weight that `tied = path` names; it must have been made before.
+/// In a loop a weight may be tied to one that is made further down in the body, where the iteration before used it: the
+/// statements down to the end are met here for their weights alone.
+bool Elaborator::makeAhead() {
+  if (loops.empty() || readingAhead || environments.size() != loops.back().environmentDepth ||
+      loops.back().continuation >= continuations.size())
+    return false;
+  const Continuation rest = continuations[loops.back().continuation];
+  const LoopContext savedLoop = loops.back();
+  const auto savedScopes = environments.back().scopes;
+  const auto savedNames = names;
+  const auto savedSites = siteNames;
+  const size_t draws = program.draws.size(), deferred = program.deferred.size();
+  const size_t savedIndexDepth = std::exchange(instanceIndexDepth, indexVars.size());
+  ProgramRegion scratch;
+  regions.push_back(&scratch);
+  ++instanceDepth;
+  readingAhead = true;
+  for (size_t k = rest.next; k < rest.statements->size(); ++k) {
+    const Stmt &stmt = *(*rest.statements)[k];
+    if (stmt.kind == StmtKind::Bind || stmt.kind == StmtKind::Stack || stmt.kind == StmtKind::State)
+      elaborateStmt(stmt);
+  }
+  readingAhead = false;
+  --instanceDepth;
+  regions.pop_back();
+  instanceIndexDepth = savedIndexDepth;
+  program.draws.resize(draws);
+  program.deferred.resize(deferred);
+  siteNames = savedSites;
+  names = savedNames;
+  environments.back().scopes = savedScopes;
+  loops.back() = savedLoop;
+  return true;
+}
+
+/// The weight that `tied = path` names; it must have been made before, or be of this loop's body.
 std::optional<Elaborator::WeightUse> Elaborator::tiedWeight(const Expr *expr, const std::vector<int64_t> &shape,
                                                             const char *leaf, SourceRange range) {
   const std::string name = pathText(expr);
@@ -382,6 +417,7 @@ std::optional<Elaborator::WeightUse> Elaborator::tiedWeight(const Expr *expr, co
     }
     return result;
   };
+  auto find = [&] {
   for (const std::string &full : {prefix + name, name})
     for (const std::string &tail : {std::string(), "." + std::string(leaf)})
       for (uint32_t w = 0; w < program.weights.size() && use.weight == kNone; ++w)
@@ -391,6 +427,10 @@ std::optional<Elaborator::WeightUse> Elaborator::tiedWeight(const Expr *expr, co
             for (const PathSegment &segment : path)
               use.indices.insert(use.indices.end(), segment.indices.begin(), segment.indices.end());
         }
+  };
+  find();
+  if (use.weight == kNone && makeAhead())
+    find();
   if (use.weight == kNone) {
     for (const ProgramWeight &weight : program.weights)
       candidates.push_back(weight.path);
@@ -471,6 +511,9 @@ uint32_t Elaborator::addSite(ProgramSite site, std::vector<ValueId> &indices, So
     }
     indices.push_back(index);
   }
+  for (uint32_t known = 0; known < program.sites.size(); ++known)
+    if (program.sites[known].path == site.path)
+      return known; // met before, in the condition of an exit
   site.loc = loc(range);
   program.sites.push_back(std::move(site));
   return static_cast<uint32_t>(program.sites.size() - 1);

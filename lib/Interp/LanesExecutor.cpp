@@ -21,6 +21,7 @@ static Element elementOf(rt::DType type, const std::string &place) {
 
 StageLayout layoutOf(const rt::ModelInfo &info) {
   StageLayout layout;
+  layout.skipsHoles = info.policy.holes == "skip";
   for (const rt::FieldInfo &field : info.fields)
     layout.fields[field.name] = {field.offset, elementOf(field.dtype, field.name)};
   for (size_t pool = 0; pool < info.pools.size(); ++pool)

@@ -139,6 +139,13 @@ template <typename N> N reduced(ReduceKind kind, const N *x, int64_t count, int6
   if (count == 0)
     return N(0);
   N value = x[0];
+  if (kind == ReduceKind::argmax) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < count; ++i)
+      if (x[i * step] > x[best * step])
+        best = i;
+    return N(best);
+  }
   for (int64_t i = 1; i < count; ++i) {
     N next = x[i * step];
     bool isNaN = next != next;
@@ -196,10 +203,18 @@ template <typename T> LogicalResult ropeRule(Machine<T> &m, Operation *operation
     frequency[i] = T(1) / std::pow(base, T(2 * i) / T(dim));
   bool halves = op.getPairs() == Pairs::halves;
   Val<T> out = m.make(op.getResult(), false);
-  std::vector<int64_t> positions = m.positions(op.getLanes());
+  std::vector<T> positions;
+  if (op.getPlace()) {
+    const Val<T> place = m.spread(m.get(op.getPlace()));
+    for (int64_t r = 0; r < out.rows; ++r)
+      positions.push_back(*place.realRow(r));
+  } else {
+    for (int64_t position : m.positions(op.getLanes()))
+      positions.push_back(T(position));
+  }
   for (int64_t r = 0; r < out.rows; ++r) {
     for (int64_t i = 0; i < half; ++i) {
-      T angle = T(positions[r]) * frequency[i];
+      T angle = positions[r] * frequency[i];
       cosine[i] = std::cos(angle);
       sine[i] = op.getBackward() ? -std::sin(angle) : std::sin(angle);
       if (op.getTable() && op.getTable()->isBF16()) {

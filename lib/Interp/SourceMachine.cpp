@@ -19,7 +19,7 @@ SourceMachine<T>::SourceMachine(ModelOp model, ForwardOp forward, ParamProvider 
 template <typename T> bool SourceMachine<T>::tokenOrder() {
   for (RecurOp recur : forward.getBody().front().getOps<RecurOp>())
     if (KVAttr kv = recur.getKvAttr())
-      if (kv.getOrder() == CallOrder::token || kv.getHoles() == Holes::always_last)
+      if (kv.getOrder() == CallOrder::token || kv.getHoles() == Holes::always_last || kv.getHoles() == Holes::last_if_hole)
         return true;
   return false;
 }
@@ -120,13 +120,20 @@ template <typename T> LogicalResult SourceMachine<T>::evalNoise(NoiseOp op) {
     const SourceRow<T> &row = tokens[r];
     auto given = row.sequence->config.draws.find(op.getName().str());
     if (given != row.sequence->config.draws.end()) {
-      uint64_t begin = uint64_t(row.position - given->second.first) * uint64_t(out.width);
+      uint64_t index = uint64_t(row.position - given->second.first);
+      if (op.getIteration() && !frames.empty())
+        index = index * uint64_t(countOf(row.sequence->config, frames[0].op.getCount())) + uint64_t(frames[0].iteration);
+      uint64_t begin = index * uint64_t(out.width);
       if (row.position < given->second.first || begin + out.width > given->second.values.size())
         return this->fail(op, "expected a given value of `" + op.getName() + "` for position " + Twine(row.position) +
                                   ", but got " + Twine(given->second.values.size() / std::max<int64_t>(1, out.width)) +
                                   " from position " + Twine(given->second.first));
       for (int64_t i = 0; i < out.width; ++i)
         out.realRow(r)[i] = T(given->second.values[begin + i]);
+      continue;
+    }
+    if (op.getLaw().getKind() == LawKind::position) {
+      std::fill_n(out.realRow(r), out.width, T(row.position));
       continue;
     }
     if (!draw)
@@ -139,7 +146,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalNoise(NoiseOp op) {
     request.std = law.getStd();
     request.cut = law.getCut();
     request.sequence = row.id;
-    request.position = row.position;
+    request.position = op.getShared() ? 0 : row.position;
+    request.iteration = op.getIteration() && !frames.empty() ? uint32_t(frames[0].iteration) : 0;
     std::vector<float> values(static_cast<size_t>(out.width));
     draw(request, values);
     std::copy(values.begin(), values.end(), out.realRow(r));
@@ -157,10 +165,11 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   for (auto [index, size] : llvm::zip(op.getIndex(), cast<SiteOp>(site).getTables().value_or(ArrayRef<int64_t>())))
     layer = layer * size + (*this->get(index).whole)[0];
   KVAttr kv;
+  bool outside = frames.empty() || checking; // of the loop
   for (Frame &frame : frames)
-    if (frame.op.getKvAttr())
+    if (frame.op.getKvAttr() && !checking)
       kv = frame.op.getKvAttr();
-  if (!frames.empty() && !kv)
+  if (!outside && !kv)
     return this->fail(op, "expected a kv policy of the loop around, but got none");
 
   ArrayRef<int64_t> qShape = getFeatureShape(op.getQ().getType()), vShape = getFeatureShape(op.getV().getType());
@@ -169,7 +178,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
                     op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
   V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())),
     v = this->spread(this->get(op.getV()));
-  int64_t outer = frames.empty() ? 0 : frames[0].iteration;
+  int64_t outer = outside ? 0 : frames[0].iteration;
   if (kv && kv.getCodaOverwrites())
     return this->fail(op, "expected a policy whose planes are the loop's own, but got " + Twine(kv.describe()));
   std::optional<LayerStep> step;
@@ -216,18 +225,24 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
     int64_t end =
         std::max<int64_t>(position + 1, std::min<int64_t>(row.sequence->config.prefix, row.sequence->tokens.size()));
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
-    const std::vector<int32_t> *done = frames.empty() ? nullptr : &row.sequence->done[{frames[0].op, context}];
+    const std::vector<int32_t> *done = outside ? nullptr : &row.sequence->done[{frames[0].op, context}];
     keyRows.clear();
     valueRows.clear();
     means.clear();
     int64_t fromBefore = -1;
     const PlaneRows<T> *rows = nullptr;
+    auto runOf = [&](int64_t i) {
+      return int64_t(i < int64_t(done->size()) ? (*done)[i] : 0) + int64_t(running.count({row.sequence, i}));
+    };
+    bool hole = false;
+    for (int64_t i = begin; kv && i < end; ++i)
+      hole |= runOf(i) <= outer;
     for (int64_t i = begin; i < end; ++i) {
       int64_t from = outer;
       KeyUse use = KeyUse::Read;
       if (kv) {
-        int64_t run = (i < int64_t(done->size()) ? (*done)[i] : 0) + running.count({row.sequence, i});
-        use = rowRead(kv, outer, run, [&](int64_t t) { return planeOf(row, t); }, from);
+        int64_t run = runOf(i);
+        use = rowRead(kv, outer, run, hole, [&](int64_t t) { return planeOf(row, t); }, from);
         if (kv.getKeep() != KVKeep::last && i < given[row.sequence] && run > 0) {
           use = KeyUse::Read;
           from = 0;
@@ -252,7 +267,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
         rows = planeRows(context);
       fromBefore = from;
       const PlaneRows<T> *source = rows;
-      if (context && frames.empty() && !(source && source->has(i)))
+      if (context && outside && !(source && source->has(i)))
         source = planeRows(0); // no readout after this iteration was made at that position
       if (!source || !source->has(i)) {
         if (this->masked)
@@ -338,6 +353,10 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
     return evalAttend(attend);
   if (auto recur = dyn_cast<RecurOp>(op))
     return evalRecur(recur);
+  if (auto check = dyn_cast<CheckOp>(op))
+    return evalCheck(check);
+  if (auto fold = dyn_cast<FoldOp>(op))
+    return evalFold(fold);
   return this->fail(op, "expected an op that the interpreter has a rule for, but got `" + op->getName().getStringRef() +
                             "`");
 }

@@ -42,6 +42,8 @@ private:
     int64_t iteration;
   };
   mlir::LogicalResult evalRecur(mlir::loop::RecurOp op);
+  mlir::LogicalResult evalCheck(mlir::loop::CheckOp op);
+  mlir::LogicalResult evalFold(mlir::loop::FoldOp op);
   mlir::LogicalResult evalAttend(mlir::loop::AttendOp op);
   mlir::LogicalResult evalNoise(mlir::loop::NoiseOp op);
   mlir::LogicalResult readout(int64_t iteration);
@@ -50,6 +52,8 @@ private:
   void applyExit(mlir::loop::RecurOp op, int64_t t, const std::vector<uint8_t> &runs, std::vector<uint8_t> &left,
                  std::vector<int32_t> &depth, llvm::ArrayRef<V> states, llvm::SmallVectorImpl<V> &selected);
   void record(llvm::StringRef name, mlir::Type type, const V &value);
+  /// Is a test of `op` due after iteration `t`?
+  bool due(mlir::loop::RecurOp op, const SequenceConfig &config, int64_t t);
   ExitUse exitUse(mlir::loop::RecurOp op, const SequenceConfig &config);
   /// Iteration of the loops around, flattened: outer * count of the inner + inner.
   int64_t flatIteration(const SourceRow<T> &row, int64_t outer);
@@ -58,6 +62,7 @@ private:
   std::vector<SourceRow<T>> tokens;
   SourceFeed options;
   std::vector<Frame> frames;
+  bool checking = false; ///< in a check of the scheduled loop: attention is that of the readout
   int64_t context = 0; ///< 0: committed; t + 1: the readout after iteration t
 };
 

@@ -64,11 +64,13 @@ template <typename T> struct SourceSequence {
 enum class KeyUse : uint8_t { Read, Skip, Zero, Refuse };
 
 /// Which iteration's row of an older token a query of iteration `d` sees, if that token has run `run` iterations
-/// (the one in progress included): the newest in the plane of `d`. `planeOf(t)`: the plane that iteration t writes.
+/// (the one in progress included): the newest in the plane of `d`. `planeOf(t)`: the plane that iteration t writes;
+/// `hole`: some token in sight has not run `d`.
 template <typename PlaneOf>
-KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, PlaneOf planeOf, int64_t &iteration) {
+KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, bool hole, PlaneOf planeOf, int64_t &iteration) {
   using mlir::loop::Holes;
-  if (kv.getHoles() != Holes::always_last)
+  bool last = kv.getHoles() == Holes::always_last || (hole && kv.getHoles() == Holes::last_if_hole);
+  if (!last)
     for (iteration = run - 1; iteration >= 0; --iteration)
       if (planeOf(iteration) == planeOf(d))
         return KeyUse::Read;
@@ -83,6 +85,7 @@ KeyUse rowRead(mlir::loop::KVAttr kv, int64_t d, int64_t run, PlaneOf planeOf, i
   case Holes::last_exited:
   case Holes::latest:
   case Holes::always_last:
+  case Holes::last_if_hole:
     return run > 0 ? KeyUse::Read : KeyUse::Refuse;
   }
   return KeyUse::Refuse;

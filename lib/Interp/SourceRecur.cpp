@@ -14,6 +14,81 @@ template <typename T> ExitUse SourceMachine<T>::exitUse(RecurOp op, const Sequen
   return !kv || kv.getHoles() != Holes::refuse || kv.getMap() == KVMap::single ? ExitUse::Leave : ExitUse::Select;
 }
 
+template <typename T> bool SourceMachine<T>::due(RecurOp op, const SequenceConfig &config, int64_t t) {
+  bool isScheduled = op == scheduled;
+  int64_t first = isScheduled && config.minLoops > 0 ? config.minLoops : op.getExit()->getMin();
+  int64_t every = isScheduled && config.checkEvery > 0 ? config.checkEvery : op.getExit()->getEvery();
+  return t + 1 >= first && (t + 1 - first) % std::max<int64_t>(1, every) == 0;
+}
+
+template <typename T> LogicalResult SourceMachine<T>::evalCheck(CheckOp op) {
+  RecurOp recur = frames.back().op;
+  int64_t t = frames.back().iteration;
+  std::vector<uint8_t> outer = this->active, runs = outer;
+  for (size_t r = 0; r < tokens.size(); ++r) {
+    const SequenceConfig &config = tokens[r].sequence->config;
+    runs[r] = outer[r] && exitUse(recur, config) != ExitUse::Off && due(recur, config, t);
+  }
+  SmallVector<V> states;
+  for (Value state : op.getStates())
+    states.push_back(this->spread(this->get(state)));
+  V stop = V::makeWhole(false, this->rows, 1);
+  for (size_t r = 0; r < tokens.size(); ++r)
+    *stop.wholeRow(r) = 0;
+  if (llvm::any_of(runs, [](uint8_t on) { return on; })) {
+    Block &body = op.getBody().front();
+    for (auto [argument, state] : llvm::zip(body.getArguments(), states))
+      this->set(argument, state);
+    this->active = runs;
+    checking = true;
+    LogicalResult done = this->runBlock(body);
+    checking = false;
+    this->active = outer;
+    if (failed(done))
+      return failure();
+    auto yield = cast<YieldOp>(body.getTerminator());
+    for (auto [state, value] : llvm::zip(states, yield.getValues()))
+      state = this->merge(state, this->get(value), runs);
+    stop = this->merge(stop, this->spread(this->get(yield.getExit())), runs);
+  }
+  for (auto [result, state] : llvm::zip(op.getResults(), states))
+    this->set(result, state);
+  this->set(op.getStop(), stop);
+  return success();
+}
+
+/// Over the tokens of the sequence that run together.
+template <typename T> LogicalResult SourceMachine<T>::evalFold(FoldOp op) {
+  V x = this->spread(this->get(op.getInput())), out = this->make(op.getResult(), false);
+  for (size_t r = 0; r < tokens.size(); ++r)
+    for (int64_t i = 0; i < x.width; ++i) {
+      T value = 0;
+      size_t count = 0;
+      for (size_t o = 0; o < tokens.size(); ++o) {
+        if (!this->active[o] || tokens[o].sequence != tokens[r].sequence)
+          continue;
+        T next = x.realRow(o)[i];
+        bool first = count++ == 0;
+        switch (op.getKind()) {
+        case ReduceKind::max:
+          value = first ? next : std::max(value, next);
+          break;
+        case ReduceKind::min:
+          value = first ? next : std::min(value, next);
+          break;
+        case ReduceKind::last:
+          value = next;
+          break;
+        default:
+          value += next;
+        }
+      }
+      out.realRow(r)[i] = op.getKind() == ReduceKind::mean && count ? value / T(count) : value;
+    }
+  this->set(op.getResult(), out);
+  return success();
+}
+
 /// Which of the rows that have just run iteration `t` exit, and what that does to them.
 template <typename T>
 void SourceMachine<T>::applyExit(RecurOp op, int64_t t, const std::vector<uint8_t> &runs, std::vector<uint8_t> &left,
@@ -29,10 +104,7 @@ void SourceMachine<T>::applyExit(RecurOp op, int64_t t, const std::vector<uint8_
     if (isScheduled && !config.exitAfter.empty()) {
       fires[r] = tokens[r].position < config.exitAfter.size() && config.exitAfter[tokens[r].position] == t + 1;
     } else if (yield.getExit()) {
-      int64_t first = isScheduled && config.minLoops > 0 ? config.minLoops : op.getExit()->getMin();
-      int64_t every = isScheduled && config.checkEvery > 0 ? config.checkEvery : op.getExit()->getEvery();
-      bool due = t + 1 >= first && (t + 1 - first) % std::max<int64_t>(1, every) == 0;
-      fires[r] = due && *this->get(yield.getExit()).wholeRow(r) != 0;
+      fires[r] = due(op, config, t) && *this->get(yield.getExit()).wholeRow(r) != 0;
     }
     if (fires[r]) {
       depth[r] = int32_t(t + 1);

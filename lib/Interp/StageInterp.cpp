@@ -264,8 +264,11 @@ private:
       int64_t plane = planeAt(at->plan.getRead(), call->iteration[lane], at->layer);
       rowIds.clear();
       for (int64_t i = begin; i < end; ++i) {
-        rowIds.push_back(rowId(*at, lane, plane, i));
-        if (rowIds.back() < 0)
+        int32_t id = rowId(*at, lane, plane, i);
+        if (id < 0 && layout.skipsHoles)
+          continue;
+        rowIds.push_back(id);
+        if (id < 0)
           return fail(op, "expected a row for position " + Twine(i) + " of plane " + Twine(plane) + " for position " +
                               Twine(position) + ", but got none");
       }

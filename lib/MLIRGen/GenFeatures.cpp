@@ -65,10 +65,11 @@ FailureOr<Value> Generator::feature(const Op &op) {
     case DrawLaw::Normal: law = loop::LawAttr::get(&context, loop::LawKind::normal, draw.mean, draw.std); break;
     case DrawLaw::TruncatedNormal: law = loop::LawAttr::get(&context, loop::LawKind::truncated_normal, draw.mean, draw.std, draw.cut); break;
     case DrawLaw::Uniform: law = loop::LawAttr::get(&context, loop::LawKind::uniform, draw.low, draw.high - draw.low); break;
+    case DrawLaw::Position: law = loop::LawAttr::get(&context, loop::LawKind::position); break;
     case DrawLaw::Constant: law = loop::LawAttr::get(&context, loop::LawKind::constant, draw.mean); break;
     case DrawLaw::StandardisedNormal: law = loop::LawAttr::get(&context, loop::LawKind::standardised_normal, 0, 1, draw.low); break;
     }
-    return Value(loop::NoiseOp::create(b, loc, tensor(result), draw.name, law));
+    return Value(loop::NoiseOp::create(b, loc, tensor(result), draw.name, law, draw.iteration, draw.type.scope == ValueScope::Run));
   }
   case OpKind::Unary:
     return unary(op);
@@ -105,9 +106,7 @@ FailureOr<Value> Generator::feature(const Op &op) {
   case OpKind::Norm:
     return norm(op);
   case OpKind::Rope:
-    if (op.operands.size() > 1)
-      return refuse(op.loc) << "this version runs rope at the token's own position";
-    return Value(loop::RopeOp::create(b, loc, tensor(result), value(op, 0), Value(), b.getF64FloatAttr(op.number),
+    return Value(loop::RopeOp::create(b, loc, tensor(result), value(op, 0), Value(), op.operands.size() > 1 ? value(op, 1) : Value(), b.getF64FloatAttr(op.number),
                                       loop::PairsAttr::get(&context, op.rope.pairs == RopePairs::Halves ? loop::Pairs::halves : loop::Pairs::adjacent),
                                       op.rope.sign < 0 ? b.getUnitAttr() : UnitAttr(),
                                       op.rope.table == ElementType::BF16 ? TypeAttr::get(b.getBF16Type()) : TypeAttr()));
@@ -117,6 +116,8 @@ FailureOr<Value> Generator::feature(const Op &op) {
     return Value(loop::SoftmaxOp::create(b, loc, tensor(result), value(op, 0), loop::OrderAttr()));
   case OpKind::Reduce:
     return reduce(op);
+  case OpKind::Fold:
+    return fold(op);
   default:
     return refuse(op.loc) << "`" << std::string(opKindName(op.kind)) << (op.name.empty() ? "" : " " + op.name) << "` is checked, but this version does not run it";
   }
@@ -332,6 +333,11 @@ FailureOr<Value> Generator::reduce(const Op &op) {
   case Fn::Mean: kind = loop::ReduceKind::mean; break;
   case Fn::ReduceMax: kind = loop::ReduceKind::max; break;
   case Fn::ReduceMin: kind = loop::ReduceKind::min; break;
+  case Fn::ArgMax:
+    if (op.ints.size() != 1 || op.ints[0] + 1 != mlir::cast<RankedTensorType>(x.getType()).getRank())
+      return refuse(op.loc) << "this version runs argmax over the last axis";
+    kind = loop::ReduceKind::argmax;
+    break;
   case Fn::NormL2:
     kind = loop::ReduceKind::sum;
     x = arith::MulFOp::create(b, loc, x, x);
@@ -348,7 +354,21 @@ FailureOr<Value> Generator::reduce(const Op &op) {
     x = loop::ReduceOp::create(b, loc, RankedTensorType::get(shape, from.getElementType()), loop::ReduceKindAttr::get(&context, kind), x,
                                b.getI64IntegerAttr(axis), loop::OrderAttr());
   }
+  if (op.fn == Fn::ArgMax)
+    return Value(arith::FPToSIOp::create(b, loc, tensor(op.results[0]), x));
   return op.fn == Fn::NormL2 ? Value(math::SqrtOp::create(b, loc, x)) : x;
+}
+
+FailureOr<Value> Generator::fold(const Op &op) {
+  loop::ReduceKind kind;
+  switch (op.fn) {
+  case Fn::Sum: kind = loop::ReduceKind::sum; break;
+  case Fn::Mean: kind = loop::ReduceKind::mean; break;
+  case Fn::ReduceMax: kind = loop::ReduceKind::max; break;
+  case Fn::ReduceMin: kind = loop::ReduceKind::min; break;
+  default: kind = loop::ReduceKind::last; break;
+  }
+  return Value(loop::FoldOp::create(b, at(op.loc), tensor(op.results[0]), loop::ReduceKindAttr::get(&context, kind), value(op, 0)));
 }
 
 FailureOr<Value> Generator::pick(const Op &op) {

@@ -28,6 +28,7 @@ private:
   mlir::LogicalResult op(const Op &op);
   mlir::LogicalResult loop(const Op &op);
   mlir::LogicalResult stack(const Op &op);
+  mlir::LogicalResult check(const Op &op);
   mlir::LogicalResult where(const Op &op);
   mlir::LogicalResult attend(const Op &op);
   /// The operands from `first` on.
@@ -47,6 +48,7 @@ private:
   mlir::FailureOr<mlir::Value> linear(const Op &op);
   mlir::FailureOr<mlir::Value> norm(const Op &op);
   mlir::FailureOr<mlir::Value> reduce(const Op &op);
+  mlir::FailureOr<mlir::Value> fold(const Op &op);
   mlir::FailureOr<mlir::Value> pick(const Op &op);
   mlir::FailureOr<mlir::Value> option(const Op &op);
 

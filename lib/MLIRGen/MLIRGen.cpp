@@ -169,6 +169,8 @@ LogicalResult Generator::op(const ProgramOp &op) {
     return loop(op);
   case OpKind::Stack:
     return stack(op);
+  case OpKind::Check:
+    return check(op);
   case OpKind::If:
   case OpKind::Where:
     return where(op);
@@ -203,6 +205,7 @@ FailureOr<loop::KVAttr> Generator::policy(const ProgramLoop &loop) {
   case KvHoles::LastExited: holes = loop::Holes::last_exited; break;
   case KvHoles::Skip: holes = loop::Holes::skip; break;
   case KvHoles::Zero: holes = loop::Holes::zero; break;
+  case KvHoles::LastIfHole: holes = loop::Holes::last_if_hole; break;
   }
   loop::CallOrder order = kv.order == KvOrder::Free ? loop::CallOrder::free : kv.order == KvOrder::Token ? loop::CallOrder::token
                           : kv.order == KvOrder::Pass ? loop::CallOrder::pass : loop::CallOrder::by_call;
@@ -259,6 +262,11 @@ LogicalResult Generator::where(const ProgramOp &op) {
   return fill(op, loop::WhereOp::create(b, at(op.loc), ValueRange(states).getTypes(), Type(), value(op, 0), states, Value()), false);
 }
 
+LogicalResult Generator::check(const ProgramOp &op) {
+  SmallVector<Value> states = operands(op, 0);
+  return fill(op, loop::CheckOp::create(b, at(op.loc), ValueRange(states).getTypes(), tensor(op.results.back()), Type(), states, Value()), false);
+}
+
 SmallVector<Value> Generator::operands(const ProgramOp &op, size_t first) {
   SmallVector<Value> result;
   for (size_t i = first; i < op.operands.size(); ++i)
@@ -272,7 +280,7 @@ LogicalResult Generator::fill(const ProgramOp &op, Operation *made, bool indexed
   Block &block = made->getRegion(0).emplaceBlock();
   if (indexed)
     block.addArgument(b.getIndexType(), at(op.loc));
-  for (Type state : made->getResultTypes())
+  for (Type state : TypeRange(made->getResultTypes()).take_front(body.yields.size()))
     block.addArgument(state, at(op.loc));
   for (auto [id, argument] : llvm::zip(body.arguments, block.getArguments()))
     values[id] = argument;

@@ -90,6 +90,8 @@ LogicalResult checkProgram(ModelOp model, ForwardOp forward) {
                                             << attend.getSite() << ", but got [" << k[0] << ", " << k[1] << "]";
       return WalkResult::interrupt();
     }
+    if (attend->getParentOfType<CheckOp>())
+      return WalkResult::advance(); // the readout's own site, met there again
     if (auto [entry, added] = owner.try_emplace(attend.getSite(), attend); !added) {
       InFlightDiagnostic diagnostic = attend.emitOpError("expected a site of its own, but @")
                                       << attend.getSite() << " is used twice";

@@ -47,7 +47,7 @@ struct HoistPass : impl::LoopHoistBase<HoistPass> {
 
   /// True if `op` may leave the body: it has no effect and reads only values of outside or of `leaving`.
   static bool mayLeave(Operation *op, Region &body, const llvm::SetVector<Operation *> &invariant) {
-    if (op->getNumResults() != 1 || op->getNumRegions() || !isPure(op))
+    if (op->getNumResults() != 1 || op->getNumRegions() || !isPure(op) || isa<NoiseOp>(op))
       return false;
     return llvm::all_of(op->getOperands(), [&](Value operand) {
       return !body.isAncestor(operand.getParentRegion()) ||

@@ -32,7 +32,7 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
           order = kv.getOrder();
           why = ("iterations of @" + recur.getName() + " write one plane, so a token waits for all older ones").str();
         }
-        if (kv.getHoles() == Holes::always_last) {
+        if (kv.getHoles() == Holes::always_last || kv.getHoles() == Holes::last_if_hole) {
           lag = Lag::end;
           why = "a token reads the last plane of older ones, so they must have left the loop";
         }
@@ -40,6 +40,10 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
       if (ExitAttr exit = recur.getExitAttr(); exit && exit.getGrain() != Grain::lane) {
         couple = exit.getGrain();
         why += ("; exit " + exit.getName() + " leaves per " + stringifyGrain(couple)).str();
+      }
+      if (CheckOp check = getCheck(recur); check && attends(check)) {
+        lag = Lag::end;
+        why = "the exit reads a readout that attends, so older tokens must have left the loop";
       }
     }
     model.setContractAttr(ContractAttr::get(&getContext(), lag, group, order, couple));

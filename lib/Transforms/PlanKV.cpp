@@ -87,7 +87,8 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       auto known = symbolizeHoles(holes);
       if (!known)
         return emitPlanError(recur, PlanError::L0611)
-                   << "expected a rule for holes refuse, last_exited, latest or always_last, but got " << holes,
+                   << "expected a rule for holes refuse, last_exited, latest, always_last, last_if_hole, skip or zero, "
+                      "but got " << holes,
                failure();
       rule = *known;
     }
@@ -139,12 +140,6 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     if (kv.getUnit() == KVUnit::layer_step && recur.getBody().front().walk([](RecurOp) { return WalkResult::interrupt(); }).wasInterrupted())
       return emitPlanError(recur, PlanError::L0611)
              << "expected no loop inside a loop whose policy counts layers, but got " << kv.describe();
-    bool rules = kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::last_exited ||
-                 kv.getHoles() == Holes::latest || kv.getHoles() == Holes::always_last;
-    if (!rules)
-      return emitPlanError(recur, PlanError::L0611) << "expected a rule for holes refuse, last_exited, latest or "
-                                                       "always_last, but got "
-                                                    << kv.describe();
     return success();
   }
 
@@ -180,6 +175,8 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
     ModelOp model = getOperation();
     SiteOp shape;
     WalkResult result = around->walk<WalkOrder::PreOrder>([&](AttendOp attend) {
+      if (attend->getParentOfType<CheckOp>() && isa<RecurOp>(around))
+        return WalkResult::advance(); // a site of the readout
       auto site = lookup<SiteOp>(model, attend.getSiteAttr());
       if (!site) {
         attend.emitOpError("expected the name of a loop.site, but got @") << attend.getSite();

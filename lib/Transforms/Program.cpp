@@ -32,13 +32,18 @@ bool attends(Operation *op) {
       .wasInterrupted();
 }
 
-bool isBodyOp(Operation *op) { return isa<RecurOp, StackOp, WhereOp>(op); }
+bool isBodyOp(Operation *op) { return isa<RecurOp, StackOp, WhereOp, CheckOp>(op); }
 
 RecurOp getScheduledRecur(ForwardOp forward) {
   for (RecurOp recur : forward.getBody().front().getOps<RecurOp>())
     if (!recur.getPlan() || recur.getPlan()->getPlace() == Place::scheduled)
       return recur;
   return {};
+}
+
+CheckOp getCheck(RecurOp recur) {
+  auto found = recur.getBody().front().getOps<CheckOp>();
+  return found.empty() ? CheckOp() : *found.begin();
 }
 
 bool isElementFunction(Operation *op) {
@@ -90,8 +95,7 @@ bool ParameterValues::contains(Value value) {
 //===-- observed values
 //--------------------------------------------------------------------------------------------===//
 
-/// Rebuilds a recur, stack or where with one more state; the body moves. `value` is what the body yields for it.
-static Operation *addState(Operation *op, Value init, StringRef name, Value &argument) {
+Operation *addState(Operation *op, Value init, StringRef name, Value &argument) {
   OpBuilder b(op);
   Block &body = op->getRegion(0).front();
   auto yield = cast<YieldOp>(body.getTerminator());
@@ -117,7 +121,7 @@ static Operation *addState(Operation *op, Value init, StringRef name, Value &arg
                                 recur.getPlanAttr());
     next->setDiscardableAttrs(llvm::to_vector(recur->getDiscardableAttrs()));
     next.getBody().takeBody(recur.getBody());
-    names.push_back("obs." + name.str());
+    names.push_back(name.str());
     setStateNames(next, names);
     made = next;
   } else if (auto stack = dyn_cast<StackOp>(op)) {
@@ -127,6 +131,17 @@ static Operation *addState(Operation *op, Value init, StringRef name, Value &arg
         StackOp::create(b, op->getLoc(), results, Type(), stack.getNameAttr(), stack.getLayersAttr(), states, Value());
     next.getBody().takeBody(stack.getBody());
     made = next;
+  } else if (auto check = dyn_cast<CheckOp>(op)) {
+    SmallVector<Value> states(check.getStates());
+    states.push_back(init);
+    auto next = CheckOp::create(b, op->getLoc(), ValueRange(states).getTypes(), check.getStop().getType(), Type(),
+                                states, Value());
+    next.getBody().takeBody(check.getBody());
+    for (auto [old, result] : llvm::zip(check.getResults(), next.getResults()))
+      old.replaceAllUsesWith(result);
+    check.getStop().replaceAllUsesWith(next.getStop());
+    op->erase();
+    return next;
   } else {
     auto where = cast<WhereOp>(op);
     SmallVector<Value> states(where.getStates());
@@ -141,8 +156,13 @@ static Operation *addState(Operation *op, Value init, StringRef name, Value &arg
   return made;
 }
 
-/// What the last state of a body op yields.
-static void yieldLast(Operation *op, Value value) {
+Value lastState(Operation *op) {
+  if (auto check = dyn_cast<CheckOp>(op))
+    return check.getResults().back();
+  return op->getResults().back();
+}
+
+void yieldLast(Operation *op, Value value) {
   auto yield = cast<YieldOp>(op->getRegion(0).front().getTerminator());
   yield.getValuesMutable()[yield.getValues().size() - 1].set(value);
 }
@@ -159,14 +179,14 @@ static void threadTap(TapOp tap) {
   SmallVector<Operation *> made;
   for (Operation *op : llvm::reverse(around)) {
     Value argument;
-    made.push_back(addState(op, init, tap.getName(), argument));
+    made.push_back(addState(op, init, ("obs." + tap.getName()).str(), argument));
     init = argument;
   }
   yieldLast(made.back(), tap.getValue());
   for (size_t i = made.size() - 1; i > 0; --i)
-    yieldLast(made[i - 1], made[i]->getResults().back());
+    yieldLast(made[i - 1], lastState(made[i]));
   b.setInsertionPointAfter(made.front());
-  TapOp::create(b, tap.getLoc(), made.front()->getResults().back(), tap.getNameAttr());
+  TapOp::create(b, tap.getLoc(), lastState(made.front()), tap.getNameAttr());
   tap.erase();
 }
 

@@ -48,6 +48,20 @@ private:
   llvm::DenseMap<mlir::Value, bool> known;
 };
 
+/// Rebuilds a recur, stack, where or check with one more state, which the body passes on; the body moves. Only before
+/// LANES. `argument`: the state in the body.
+mlir::Operation *addState(mlir::Operation *op, mlir::Value init, llvm::StringRef name, mlir::Value &argument);
+/// The result of the last state of a body op.
+mlir::Value lastState(mlir::Operation *op);
+/// What the last state of a body op yields.
+void yieldLast(mlir::Operation *op, mlir::Value value);
+/// The exit test of the scheduled recur that stands beside the iteration; null if there is none.
+mlir::loop::CheckOp getCheck(mlir::loop::RecurOp recur);
+
+/// Moves the exit test beside the iteration behind the recur, where it becomes a stage. Its states stay states of the
+/// recur, which passes them on; values of the body that it reads become states too, unless they cost nothing.
+mlir::LogicalResult moveExitCheck(mlir::loop::ModelOp model, mlir::loop::ForwardOp forward);
+
 /// Turns `names` of taps in nested bodies into taps that stand directly in the program: each value becomes one more
 /// state of every body around it, zero until its op first runs. Names {"*"} means all. Taps not named are erased.
 void threadObservedTaps(mlir::loop::ForwardOp forward, llvm::ArrayRef<std::string> names);

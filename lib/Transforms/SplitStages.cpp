@@ -25,8 +25,8 @@ using namespace mlir::loop;
 namespace loopc {
 namespace {
 
-constexpr StringLiteral kNames[] = {"prelude", "core", "coda", "head"};
-enum StageIndex : unsigned { Prelude, Core, Coda, Head };
+constexpr StringLiteral kNames[] = {"prelude", "core", "check", "decide", "coda", "head"};
+enum StageIndex : unsigned { Prelude, Core, Check, Decide, Coda, Head, StageCount };
 
 /// True for an op that every stage may repeat.
 bool isFree(Operation *op) {
@@ -57,6 +57,8 @@ private:
   void assignStages();
   LogicalResult build(StageIndex index);
   LogicalResult buildCore();
+  /// What the exit test keeps: (value, field), each in the stage that may write it last.
+  void storeCheck(StageIndex index, SmallVectorImpl<std::pair<Value, std::string>> &stores);
   void finish(StageIndex index);
   void open(StageIndex index);
   /// Makes `value` readable in the part: nothing, a repeated op, or a load.
@@ -72,8 +74,9 @@ private:
   StageOp step;
   Block &source;
   OpBuilder b;
-  Part parts[4];
+  Part parts[StageCount];
   RecurOp recur;
+  CheckOp check;
   SmallVector<std::string> stateFields;
   llvm::DenseMap<Operation *, unsigned> stageIndex;
   llvm::MapVector<Value, std::string> crossing;
@@ -94,20 +97,41 @@ void Splitter::assignStages() {
   for (Operation &op : source.without_terminator()) {
     if (auto found = dyn_cast<RecurOp>(op))
       recur = found;
-    if (attends(&op))
+    if (auto found = dyn_cast<CheckOp>(op))
+      check = found;
+    else if (attends(&op))
       lastAttending = &op;
   }
   bool afterLoop = !recur, afterAttention = !lastAttending;
   for (Operation &op : source.without_terminator()) {
     unsigned index = !recur ? (afterAttention ? Head : Prelude)
                             : (&op == recur ? Core : (!afterLoop ? Prelude : (afterAttention ? Head : Coda)));
+    if (&op == check)
+      index = Check;
     stageIndex[&op] = index;
+    if (&op == check)
+      continue;
     if (&op == recur)
       afterLoop = true;
     if (&op == lastAttending)
       afterAttention = true;
     if (!isFree(&op) && !isa<TapOp>(op))
       parts[index].ops.push_back(&op);
+  }
+  if (check) {
+    Operation *lastFold = nullptr;
+    for (FoldOp fold : check.getBody().front().getOps<FoldOp>())
+      lastFold = fold;
+    unsigned index = Check;
+    for (Operation &op : check.getBody().front().without_terminator()) {
+      stageIndex[&op] = index;
+      if (!isFree(&op) && !isa<TapOp>(op))
+        parts[index].ops.push_back(&op);
+      if (&op == lastFold)
+        index = Decide;
+    }
+    parts[Check].used = true;
+    parts[Decide].used = lastFold != nullptr;
   }
   parts[Prelude].used = parts[Head].used = true;
   parts[Core].used = bool(recur);
@@ -135,6 +159,8 @@ void Splitter::open(StageIndex index) {
       for (Value result : op.getResults())
         if (isa<CacheType>(result.getType()) && stageIndex.lookup(&op) != index)
           part.map.map(result, part.cache);
+    if (index == Check)
+      part.map.map(check.getBody().front().getArguments().back(), part.cache);
   }
   b.setInsertionPointToEnd(&body);
 }
@@ -146,6 +172,8 @@ std::string Splitter::fieldOf(Value value) {
   if (!added)
     return entry->second;
   std::string name;
+  if (auto fold = value.getDefiningOp<FoldOp>())
+    return entry->second = unique(("fold." + stringifyReduceKind(fold.getKind())).str());
   for (Operation *user : value.getUsers())
     if (auto tap = dyn_cast<TapOp>(user))
       name = tap.getName().str();
@@ -167,6 +195,11 @@ void Splitter::ensure(StageIndex index, Value value) {
   if (part.map.contains(value))
     return;
   Operation *op = value.getDefiningOp();
+  if (!op) { // a state that the exit test keeps
+    Value state = check.getStates()[cast<BlockArgument>(value).getArgNumber()];
+    part.map.map(value, load(index, fieldOf(state), value.getType()));
+    return;
+  }
   if (isFree(op)) {
     ensureOperands(index, op);
     b.clone(*op, part.map);
@@ -190,7 +223,15 @@ LogicalResult Splitter::build(StageIndex index) {
   Part &part = parts[index];
   open(index);
   for (Operation *op : part.ops) {
+    if (index == Check)
+      for (Value operand : op->getOperands())
+        if (operand.getDefiningOp<FoldOp>())
+          return op->emitOpError("expected one reduction over the sequence, but got one of another");
     ensureOperands(index, op);
+    if (auto fold = dyn_cast<FoldOp>(op)) { // stored as it is; reduced on the way to `decide`
+      part.map.map(fold.getResult(), part.map.lookup(fold.getInput()));
+      continue;
+    }
     Operation *made = b.clone(*op, part.map);
     for (Value result : made->getResults())
       if (isa<CacheType>(result.getType()))
@@ -227,6 +268,23 @@ LogicalResult Splitter::buildCore() {
   return success();
 }
 
+void Splitter::storeCheck(StageIndex index, SmallVectorImpl<std::pair<Value, std::string>> &stores) {
+  Block &body = check.getBody().front();
+  auto yield = cast<YieldOp>(body.getTerminator());
+  auto decides = [&](Operation *op) {
+    while (op && op->getBlock() != &body)
+      op = op->getParentOp();
+    return op && stageIndex.lookup(op) == Decide;
+  };
+  for (auto [i, state] : llvm::enumerate(check.getStates())) {
+    Value value = yield.getValues()[i];
+    bool late = parts[Decide].used && (decides(value.getDefiningOp()) ||
+                                       llvm::any_of(body.getArgument(i).getUsers(), [&](Operation *user) { return decides(user); }));
+    if (index == (late ? Decide : Check))
+      stores.emplace_back(value, fieldOf(state));
+  }
+}
+
 void Splitter::finish(StageIndex index) {
   Part &part = parts[index];
   b.setInsertionPointToEnd(&part.stage.getBody().front());
@@ -238,6 +296,8 @@ void Splitter::finish(StageIndex index) {
   if (index == Core)
     for (auto [value, field] : llvm::zip(recur.getResults(), stateFields))
       stores.emplace_back(value, field);
+  if (check && (index == Check || index == Decide))
+    storeCheck(index, stores);
   for (auto &[value, field] : crossing)
     if (stageOf(value) == index)
       stores.emplace_back(value, field);
@@ -251,6 +311,13 @@ void Splitter::finish(StageIndex index) {
   Value bank = part.bank;
   for (auto &[value, field] : stores)
     bank = StoreOp::create(b, loc, bank.getType(), part.map.lookup(value), bank, b.getStringAttr(field), part.lanes);
+  if (check && index == (parts[Decide].used ? Decide : Check)) {
+    Value stop = cast<YieldOp>(check.getBody().front().getTerminator()).getExit();
+    ensure(index, stop);
+    Value flag = part.map.lookup(stop);
+    flag = arith::UIToFPOp::create(b, loc, withElementType(flag.getType(), b.getF32Type()), flag);
+    bank = StoreOp::create(b, loc, bank.getType(), flag, bank, b.getStringAttr("exit.stop"), part.lanes);
+  }
   SmallVector<Value> results = {bank};
   if (part.cache)
     results.push_back(part.cache);
@@ -264,6 +331,8 @@ void Splitter::finish(StageIndex index) {
   replacer.recursivelyReplaceElementsIn(part.stage, /*replaceAttrs=*/false, /*replaceLocs=*/false,
                                         /*replaceTypes=*/true);
   part.stage.walk([&](KVAppendOp append) {
+    if (index == Check)
+      return; // a site of the readout
     if (auto site = lookup<SiteOp>(model, append.getSiteAttr()))
       site.setStageAttr(name);
   });
@@ -290,6 +359,8 @@ void Splitter::writeBankAndSchedule() {
     add(cast<FieldAttr>(field).getName(), cast<FieldAttr>(field).getType());
   for (auto &[value, field] : observed)
     add(field, value.getType());
+  if (check)
+    add("exit.stop", withElementType(check.getStop().getType(), b.getF32Type()));
   bank.setFieldsAttr(b.getArrayAttr(fields));
 
   SmallVector<Attribute> edges;
@@ -304,6 +375,16 @@ void Splitter::writeBankAndSchedule() {
     if (never)
       edge("prelude", afterLoop, EdgeWhen::finished);
     edge("core", "core", EdgeWhen::running);
+    StringRef last = "core";
+    for (StageIndex next : {Check, Decide})
+      if (parts[next].used) {
+        edge(last, kNames[next], EdgeWhen::always);
+        last = kNames[next];
+      }
+    if (last != "core") {
+      edge(last, "core", EdgeWhen::running);
+      edge(last, afterLoop, EdgeWhen::finished);
+    }
     edge("core", afterLoop, EdgeWhen::finished);
     if (parts[Coda].used)
       edge("coda", "head", EdgeWhen::always);
@@ -313,7 +394,7 @@ void Splitter::writeBankAndSchedule() {
   b.setInsertionPointAfter(bank);
   ScheduleOp::create(b, step.getLoc(), b.getArrayAttr(edges));
   std::string list;
-  for (unsigned i = 0; i < 4; ++i)
+  for (unsigned i = 0; i < StageCount; ++i)
     if (parts[i].used)
       list += (list.empty() ? "" : ", ") + kNames[i].str();
   addRemark(model, RemarkId::StagesCut, list, bytes);
@@ -333,11 +414,11 @@ LogicalResult Splitter::run() {
     if (!state)
       observed.emplace_back(tap.getValue(), field);
   }
-  for (unsigned i : {Prelude, Core, Coda, Head})
+  for (unsigned i : {Prelude, Core, Check, Decide, Coda, Head})
     if (parts[i].used && failed(i == Core ? buildCore() : build(StageIndex(i))))
       return failure();
   // From the last to the first: what a later stage still asks for becomes a store of an earlier one.
-  for (unsigned i : {Head, Coda, Core, Prelude})
+  for (unsigned i : {Head, Coda, Decide, Check, Core, Prelude})
     if (parts[i].used)
       finish(StageIndex(i));
   writeBankAndSchedule();

@@ -16,6 +16,11 @@
 //   head:    loop.load, …, returns the logits.
 // A field is loaded before the first store of the stage, at most once; stores stand at the end of the stage.
 //
+// An exit test beside the iteration is a loop.check behind the recur in `step`: (states, cache?), exit. It becomes the
+// stage `check`, and what stands behind its last loop.fold the stage `decide`: they load and store the states that
+// `prev` keeps and store the flag as field `exit.stop`; the operand of a loop.fold is stored as field `fold.KIND`, which
+// the runtime reduces over the lanes of the sequence before `decide`. A check reads and writes rows of the readout's sites.
+//
 // loop.recur: `rounds` is the stage's argument, `of` the stage's lanes. Block arguments: (lanes<lane.NAME>, states,
 // with, cache?), NAME being the recur's name; states and with values have rows<lane.NAME> inside, rows<lane> outside.
 // yield: (states, cache?), exit(tensor<?xi1, rows<lane.NAME>>) iff the recur has `exit`. The body captures only index
@@ -49,6 +54,7 @@
 #include "loopc/Dialect/Loop/Loop.h"
 #include "loopc/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -79,12 +85,14 @@ public:
   LogicalResult run();
 
 private:
+  Value loadDraw(NoiseOp noise, RowScope &scope);
   LogicalResult convertBody(Block &block, RowScope &scope);
   LogicalResult convert(Operation *op, RowScope &scope);
   LogicalResult convertRecur(RecurOp recur, RowScope &scope);
   LogicalResult convertStack(StackOp stack, RowScope &scope);
   LogicalResult convertInline(RecurOp recur, RowScope &scope);
   LogicalResult convertWhere(WhereOp where, RowScope &scope);
+  LogicalResult convertCheck(CheckOp check, RowScope &scope);
   LogicalResult convertSelected(WhereOp where, Value condition, RowScope &scope);
   LogicalResult convertOther(Operation *op, RowScope &scope);
 
@@ -135,6 +143,14 @@ Value Converter::spread(Value value, const RowScope &scope, Location loc) {
     return value;
   Type type = value.getType();
   if (!isa<RankedTensorType>(type)) {
+    APInt number;
+    Type element = type.isIndex() ? Type(b.getI32Type()) : type;
+    if (isa<IntegerType>(element) && matchPattern(value, m_ConstantInt(&number))) {
+      auto constant = RankedTensorType::get({}, element);
+      value = arith::ConstantOp::create(
+          b, loc, DenseElementsAttr::get(constant, number.sextOrTrunc(element.getIntOrFloatBitWidth())));
+      return SpreadOp::create(b, loc, withRows(constant, scope.rows), value, scope.lanes);
+    }
     if (type.isIndex())
       value = arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
     value = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, value.getType()), value);
@@ -159,6 +175,19 @@ Value Converter::again(Value value, const RowScope &scope) {
       .Default([](Operation *) { return Value(); });
 }
 
+Value Converter::loadDraw(NoiseOp noise, RowScope &scope) {
+  std::string field = "draw." + noise.getName().str();
+  FieldAttr attr = FieldAttr::get(b.getContext(), field, noise.getResult().getType());
+  if (!llvm::is_contained(drawn, attr)) {
+    drawn.push_back(attr);
+    OpBuilder at(stage);
+    DrawOp::create(at, noise.getLoc(), noise.getName(), field, noise.getLaw(), noise.getResult().getType(),
+                   noise.getIteration(), noise.getShared());
+  }
+  return LoadOp::create(b, noise.getLoc(), withRows(noise.getResult().getType(), scope.rows), bank,
+                        b.getStringAttr(field), scope.lanes);
+}
+
 LogicalResult Converter::convertBody(Block &block, RowScope &scope) {
   for (Operation &op : block.without_terminator())
     if (failed(convert(&op, scope)))
@@ -175,23 +204,19 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
     }
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](NoiseOp noise) -> LogicalResult {
-        std::string field = "draw." + noise.getName().str();
-        FieldAttr attr = FieldAttr::get(b.getContext(), field, noise.getResult().getType());
         if (scope.rows != space)
-          return noise.emitOpError("expected a draw of the token outside of loops, but got one for each iteration");
-        if (!llvm::is_contained(drawn, attr)) {
-          drawn.push_back(attr);
-          OpBuilder at(stage);
-          DrawOp::create(at, loc, noise.getName(), field, noise.getLaw(), noise.getResult().getType());
-        }
-        map.map(noise.getResult(), LoadOp::create(b, loc, withRows(noise.getResult().getType(), scope.rows), bank,
-                                                  b.getStringAttr(field), scope.lanes));
+          return map.contains(noise.getResult())
+                     ? success()
+                     : noise.emitOpError("expected a draw directly in the scheduled loop, but got one in a body inside it");
+        map.map(noise.getResult(), loadDraw(noise, scope));
         return success();
       })
       .Case([&](RopeOp rope) -> LogicalResult {
         Value input = rowsOf(rope.getInput(), scope, loc);
         map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input,
-                                                 scope.lanes, rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(),
+                                                 scope.lanes,
+                                                 rope.getPlace() ? rowsOf(rope.getPlace(), scope, loc) : Value(),
+                                                 rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(),
                                                  rope.getTableAttr()));
         return success();
       })
@@ -223,6 +248,7 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       })
       .Case([&](StackOp stack) -> LogicalResult { return convertStack(stack, scope); })
       .Case([&](WhereOp where) -> LogicalResult { return convertWhere(where, scope); })
+      .Case([&](CheckOp check) -> LogicalResult { return convertCheck(check, scope); })
       .Default([&](Operation *other) { return convertOther(other, scope); });
 }
 
@@ -314,6 +340,10 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
 
   bool cached = attends(recur);
   SmallVector<Value> states = rowsOf(recur.getStates(), scope, loc), carried = scalars(with);
+  // The runtime writes a draw of an iteration before the call that runs it.
+  auto draws = llvm::to_vector(from.getOps<NoiseOp>());
+  for (NoiseOp noise : draws)
+    carried.push_back(loadDraw(noise, scope));
   auto made =
       RecurOp::create(b, loc, scope.lanes.getType(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
                       recur.getNameAttr(), recur.getCountAttr(), states, carried, scope.lanes, rounds,
@@ -334,6 +364,8 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
     outside.emplace_back(value, map.lookup(value));
     map.map(value, body->addArgument(withRows(map.lookup(value).getType(), inner), loc));
   }
+  for (NoiseOp noise : draws)
+    map.map(noise.getResult(), body->addArgument(withRows(noise.getResult().getType(), inner), loc));
   if (cached)
     in.cache = body->addArgument(cacheType, loc);
   for (Value value : reread) {
@@ -375,7 +407,22 @@ LogicalResult Converter::convertRegion(Block &from, Block &to, bool index, bool 
   SmallVector<Value> yielded = rowsOf(yield.getValues(), in, yield.getLoc());
   if (cache)
     yielded.push_back(in.cache);
-  YieldOp::create(b, yield.getLoc(), yielded, Value());
+  YieldOp::create(b, yield.getLoc(), yielded,
+                  yield.getExit() ? rowsOf(yield.getExit(), in, yield.getLoc()) : Value());
+  return success();
+}
+
+LogicalResult Converter::convertCheck(CheckOp check, RowScope &scope) {
+  bool cached = attends(check);
+  SmallVector<Value> states = rowsOf(check.getStates(), scope, check.getLoc());
+  auto made = CheckOp::create(b, check.getLoc(), ValueRange(states).getTypes(),
+                              withRows(check.getStop().getType(), scope.rows), cached ? Type(cacheType) : Type(),
+                              states, cached ? scope.cache : Value());
+  Block &body = made.getBody().emplaceBlock();
+  if (failed(convertRegion(check.getBody().front(), body, /*index=*/false, cached, scope)))
+    return failure();
+  if (cached)
+    scope.cache = made.getOutCache();
   return success();
 }
 
@@ -504,7 +551,7 @@ struct ToLanesPass : impl::LoopToLanesBase<ToLanesPass> {
       return signalPassFailure();
     }
     threadObservedTaps(forward, SmallVector<std::string>(observe.begin(), observe.end()));
-    if (failed(Converter(model, forward).run()))
+    if (failed(moveExitCheck(model, forward)) || failed(Converter(model, forward).run()))
       signalPassFailure();
   }
 };

@@ -45,7 +45,7 @@ ExitMode resolveExit(const ModelInfo &info, const SequenceOptions &o) {
 Order resolveOrder(const ModelInfo &info, PrefillOrder asked) {
   if (asked == PrefillOrder::Token)
     return Order::Token;
-  if (asked == PrefillOrder::Chunk || info.contract.group == "whole")
+  if (asked == PrefillOrder::Chunk || info.contract.group == "whole" || info.contract.couple == "sequence")
     return Order::Chunk;
   for (const std::string &order : {info.policy.order, info.contract.order})
     if (order != "free")
@@ -70,6 +70,37 @@ std::vector<float> resolveKnobs(const ModelInfo &info, const std::map<std::strin
     if (std::none_of(info.knobs.begin(), info.knobs.end(), [&](const KnobInfo &k) { return k.name == name; }))
       refuse("option " + name, names.empty() ? "no options" : "one of " + names, rt::quoted(name));
   return knobs;
+}
+
+/// Elements of one position of a draw that is given as `draw`.
+size_t checkDraw(const ModelInfo &info, const std::string &name, const GivenDraw &draw, int32_t loops) {
+  for (const DrawInfo &d : info.draws)
+    if (d.name == name) {
+      size_t elements = size_t(info.field(d.field)->elements()) * (d.iteration ? size_t(std::max(loops, 1)) : 1);
+      if (draw.values.size() % elements != 0)
+        refuse("draw " + name, "a multiple of " + std::to_string(elements) + " values",
+               std::to_string(draw.values.size()));
+      return elements;
+    }
+  refuse("draw " + name, "a draw of the model", rt::quoted(name));
+}
+
+/// Options of one feed become those of its positions.
+void giveFeed(const ModelInfo &info, Sequence &s, const FeedOptions &o, uint64_t end) {
+  if (o.loops != 0) {
+    if (o.loops < 0 || o.loops > s.policy.loops || s.exit != ExitMode::Leave)
+      refuse("request " + std::to_string(s.id),
+             "at most " + std::to_string(s.policy.loops) + " iterations, with exits that leave",
+             std::to_string(o.loops) + (s.exit == ExitMode::Leave ? "" : " without"));
+    s.options.exitAfter.resize(end, 0);
+    std::fill(s.options.exitAfter.begin() + ptrdiff_t(s.tokens.size()), s.options.exitAfter.end(), o.loops);
+  }
+  for (const auto &[name, draw] : o.draws) {
+    size_t elements = checkDraw(info, name, draw, s.policy.loops);
+    GivenDraw &kept = s.options.draws.try_emplace(name, GivenDraw{uint32_t(s.tokens.size()), {}}).first->second;
+    kept.values.resize((s.tokens.size() - kept.first) * elements);
+    kept.values.insert(kept.values.end(), draw.values.begin(), draw.values.end());
+  }
 }
 
 } // namespace
@@ -166,17 +197,14 @@ SequenceId Engine::open(const SequenceOptions &o) {
   s->minLoops = std::max(1, o.minLoops > 0 ? o.minLoops : info.exit ? info.exit->min : 1);
   s->checkEvery = std::max(1, o.checkEvery > 0 ? o.checkEvery : info.exit ? info.exit->every : 1);
   s->knobs = resolveKnobs(info, o.knobs);
-  for (const auto &[name, draw] : o.draws) {
-    const DrawInfo *known = nullptr;
-    for (const DrawInfo &d : info.draws)
-      if (d.name == name)
-        known = &d;
-    if (!known)
-      refuse("draw " + name, "a draw of the model", rt::quoted(name));
-    int64_t elements = info.field(known->field)->elements();
-    if (draw.values.size() % size_t(elements) != 0)
-      refuse("draw " + name, "a multiple of " + std::to_string(elements) + " values",
-             std::to_string(draw.values.size()));
+  for (const auto &[name, draw] : o.draws)
+    checkDraw(info, name, draw, loops);
+  for (const auto &[to, from] : o.warm) {
+    const FieldInfo *state = info.field(to), *source = info.field(from);
+    if (!state || !source || state->bytes() != source->bytes())
+      refuse("warm start of " + to, "two fields of the state bank of one size", rt::quoted(to) + " and " + rt::quoted(from));
+    if (s->order == Order::Free)
+      s->order = Order::Token;
   }
   SequenceId id = impl->nextId++;
   impl->sequences.emplace(id, std::move(s));
@@ -204,11 +232,11 @@ void Engine::enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedO
     refuse(place, "at most " + std::to_string(info.context) + " positions", std::to_string(end));
   if (end > uint64_t(INT32_MAX))
     refuse(place, "at most 2147483647 positions", std::to_string(end));
+  giveFeed(info, s, o, end);
   for (const auto &[name, draw] : s.options.draws) {
-    uint64_t have = draw.values.size();
-    for (const DrawInfo &d : info.draws)
-      if (d.name == name)
-        have /= uint64_t(info.field(d.field)->elements());
+    uint64_t have = draw.values.size() / checkDraw(info, name, draw, s.policy.loops);
+    if (!s.options.warm.empty() && !s.tokens.empty())
+      continue; // states start from the token before
     if (draw.first > s.tokens.size() || draw.first + have < end)
       refuse(place, "values of draw " + name + " for positions " + std::to_string(s.tokens.size()) + " .. " +
                         std::to_string(end - 1),
@@ -290,6 +318,8 @@ void Engine::rollback(SequenceId id, uint32_t position) {
   s.forgetExits |= (impl->options.faults & FaultRecomputeFull) != 0;
   uint32_t keep = std::min(position, s.final());
   s.tables.truncate(keep);
+  for (auto &[field, kept] : s.warm)
+    kept.resize(keep * impl->info.field(field)->bytes());
   s.tokens.resize(keep);
   s.depths.resize(keep);
 }
@@ -307,6 +337,7 @@ SequenceId Engine::fork(SequenceId id) {
   s->tokens.assign(from.tokens.begin(), from.tokens.begin() + from.final());
   s->depths = from.depths;
   s->chunk = from.chunk;
+  s->warm = from.warm;
   if (from.job && !from.finished())
     s->tables.settle(from.job->result.first, from.job->result.executed);
   SequenceId copy = impl->nextId++;
@@ -317,6 +348,7 @@ SequenceId Engine::fork(SequenceId id) {
 std::span<const int32_t> Engine::tokens(SequenceId id) const { return impl->find(id).tokens; }
 uint32_t Engine::length(SequenceId id) const { return impl->find(id).final(); }
 std::span<const int32_t> Engine::depths(SequenceId id) const { return impl->find(id).depths; }
+const Policy &Engine::policy(SequenceId id) const { return impl->find(id).policy; }
 int32_t Engine::loops(SequenceId id) const { return impl->find(id).policy.loops; }
 
 int32_t Engine::rowOf(SequenceId id, Stage stage, uint32_t plane, uint32_t position) const {

@@ -162,18 +162,71 @@ void Engine::Impl::iterationReadouts(std::span<const Member> lanes) {
   });
 }
 
-void Engine::Impl::writeDraws(const Sequence &s, const Lane &l) {
+void Engine::Impl::writeDraws(const Sequence &s, const Lane &l, bool iteration) {
   for (const DrawInfo &d : info.draws) {
+    if (d.iteration != iteration)
+      continue;
     const FieldInfo &f = *info.field(d.field);
     std::span<float> to(reinterpret_cast<float *>(slot(l.slot) + f.offset), size_t(f.elements()));
     auto given = s.options.draws.find(d.name);
+    if (given == s.options.draws.end() && d.position) {
+      std::fill(to.begin(), to.end(), float(l.position));
+      continue;
+    }
     if (given == s.options.draws.end()) {
-      keyedDraw({s.options.seed, nameHash(d.name), s.options.request, l.position, 0}, d.law, 0, to);
+      keyedDraw({s.options.seed, nameHash(d.name), d.shared ? 0 : s.options.request, d.shared ? 0 : l.position,
+                 uint32_t(l.done)},
+                d.law, 0, to);
       if (d.standardise)
         standardise(to);
-    } else
-      std::copy_n(given->second.values.begin() + ptrdiff_t(size_t(l.position - given->second.first) * to.size()),
-                  to.size(), to.begin());
+      continue;
+    }
+    size_t rounds = iteration ? size_t(s.policy.loops) : 1;
+    size_t at = (size_t(l.position - given->second.first) * rounds + (iteration ? size_t(l.done) : 0)) * to.size();
+    if (given->second.values.size() >= at + to.size()) // else a warm start takes its place
+      std::copy_n(given->second.values.begin() + ptrdiff_t(at), to.size(), to.begin());
+  }
+}
+
+/// Fields `fold.KIND` become their reduction over the lanes of the sequence.
+void Engine::Impl::foldFields(std::span<const Member> lanes) {
+  for (const FieldInfo &f : info.fields) {
+    if (f.name.rfind("fold.", 0) != 0)
+      continue;
+    std::string kind = f.name.substr(5, f.name.find('.', 5) - 5);
+    for (size_t begin = 0, end; begin < lanes.size(); begin = end) {
+      for (end = begin; end < lanes.size() && lanes[end].sequence == lanes[begin].sequence;)
+        ++end;
+      for (int64_t i = 0; i < f.elements(); ++i) {
+        auto at = [&](size_t lane) { return reinterpret_cast<float *>(slot(lanes[lane].slot) + f.offset) + i; };
+        float value = *at(begin);
+        for (size_t lane = begin + 1; lane < end; ++lane)
+          value = kind == "last"  ? *at(lane)
+                  : kind == "max" ? std::max(value, *at(lane))
+                  : kind == "min" ? std::min(value, *at(lane))
+                                  : value + *at(lane);
+        if (kind == "mean")
+          value /= float(end - begin);
+        for (size_t lane = begin; lane < end; ++lane)
+          *at(lane) = value;
+      }
+    }
+  }
+}
+
+void Engine::Impl::startWarm(const Sequence &s, const Lane &l) {
+  if (s.job->result.first > 0)
+    for (const auto &[field, kept] : s.warm) {
+      const FieldInfo &to = *info.field(field);
+      std::memcpy(slot(l.slot) + to.offset, kept.data() + (s.final() - 1) * to.bytes(), to.bytes());
+    }
+}
+
+void Engine::Impl::keepWarm(Sequence &s, uint32_t at) {
+  for (const auto &[field, source] : s.options.warm) {
+    const FieldInfo &from = *info.field(source);
+    const uint8_t *begin = slot(at) + from.offset;
+    s.warm[field].insert(s.warm[field].end(), begin, begin + from.bytes());
   }
 }
 

@@ -18,6 +18,9 @@ struct Lane {
   bool prelude = false, exited = false, codaFinal = false;
   bool fired = false;    ///< `exited` of the ABI between calls
   bool snapshot = false; ///< the readout takes the snapshot slot
+  bool left = false;     ///< the model's exit fired
+  bool frozen = false;   ///< its outputs are taken already; it goes on with its group
+  int32_t checked = 0;   ///< iterations at the last test; 0: none
   bool taken = false;    ///< in the core call being made
 };
 
@@ -48,6 +51,7 @@ struct Sequence {
   std::vector<int32_t> tokens; ///< final ones, then those of the job
   std::vector<int32_t> depths; ///< of final positions; its size is their number
   std::vector<Lane> lanes;     ///< live, oldest first
+  std::map<std::string, std::vector<uint8_t>> warm; ///< by state field: bytes that each final position left for the next
   uint32_t chunk = 0;          ///< number of the last chunk born (order chunk)
   std::optional<Job> job;
   std::exception_ptr failure;
@@ -63,8 +67,13 @@ struct Sequence {
     return e > 0 && e <= policy.loops ? e : 0;
   }
   bool modelExit(const ModelInfo &info) const {
-    return info.exit && exit != ExitMode::Off && options.exitAfter.empty();
+    return info.exit && exit != ExitMode::Off && options.exitAfter.empty() && !(job && job->options.noExit);
   }
+  /// Iterations until the next test of the model's exit.
+  int32_t untilTest(int32_t done) const {
+    return done < minLoops ? minLoops - done : checkEvery - (done - minLoops) % checkEvery;
+  }
+  bool testDue(int32_t done) const { return done >= minLoops && (done - minLoops) % checkEvery == 0; }
 };
 
 /// A lane in a call, with the record it uses.
@@ -88,9 +97,13 @@ struct Engine::Impl {
   bool iterate(std::span<Sequence *const> set);
   uint32_t pick(std::span<Sequence *const> set);
   int32_t roundsFor(std::span<const Member> lanes, bool &keep);
-  void afterCore(const Member &m, int32_t rounds, bool keep, int32_t iteration, bool fired);
+  bool afterCore(const Member &m, int32_t rounds, bool keep, int32_t iteration, bool fired);
+  void check(std::span<const Member> lanes, std::vector<uint8_t> &fired);
+  void settle(const Member &m, bool fired);
+  void leaveTogether(std::span<const Member> lanes);
   void leave(Sequence &s, Lane &l);
   void readouts(std::span<Sequence *const> set);
+  void outputs(std::span<const Member> lanes);
   void retire(Sequence &s);
 
   // EngineCalls.cpp: building calls, copying values.
@@ -98,7 +111,10 @@ struct Engine::Impl {
   void laws(Stage stage, std::span<const Member> lanes, int32_t rounds);
   void head(std::span<const Member> lanes, const std::function<float *(const Member &)> &to);
   void iterationReadouts(std::span<const Member> lanes);
-  void writeDraws(const Sequence &s, const Lane &l);
+  void writeDraws(const Sequence &s, const Lane &l, bool iteration);
+  void foldFields(std::span<const Member> lanes);
+  void startWarm(const Sequence &s, const Lane &l);
+  void keepWarm(Sequence &s, uint32_t slot);
   enum class Moment { Prelude, Iteration, Final };
   void observe(const Sequence &s, const Lane &l, uint32_t slot, Moment moment, Job &job);
   uint8_t *slot(uint32_t index) { return bank + uint64_t(index) * info.bankRowBytes; }

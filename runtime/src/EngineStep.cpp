@@ -48,7 +48,7 @@ void Engine::Impl::birth(Sequence &s) {
   s.tables.open(Stage::Prelude, 0, l.position);
   freeSlots.pop_back();
   std::memset(slot(l.slot), options.poison == Poison::On ? 0xff : 0, info.bankRowBytes);
-  writeDraws(s, l);
+  writeDraws(s, l, false);
   s.lanes.push_back(l);
 }
 
@@ -106,6 +106,7 @@ void Engine::Impl::prelude(std::span<Sequence *const> set) {
   call(Stage::Prelude, lanes, 1, 0);
   for (const Member &m : lanes) {
     m.lane->prelude = true;
+    startWarm(*m.sequence, *m.lane);
     observe(*m.sequence, *m.lane, m.slot, Moment::Prelude, *m.sequence->job);
     if (m.sequence->policy.loops == 0)
       m.lane->exited = true;
@@ -115,6 +116,16 @@ void Engine::Impl::prelude(std::span<Sequence *const> set) {
 uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
   const Lane *couple = nullptr;
   uint32_t count = 0;
+  std::map<uint32_t, int32_t> slowest; // of a group, iterations of its slowest lane; -1: one is not born yet
+  for (auto &[id, s] : sequences)
+    if (uint32_t group = s->options.group; group && s->job && !s->finished()) {
+      int32_t &least = slowest.try_emplace(group, INT32_MAX).first->second;
+      if (s->lanes.empty())
+        least = -1;
+      for (const Lane &l : s->lanes)
+        if (!l.exited)
+          least = std::min(least, l.done);
+    }
   for (Sequence *s : set) {
     int32_t least = INT32_MAX; // over older lanes: iterations they will have completed
     bool skipAll = options.shuffle && s->order == Order::Chunk && random() % 3 == 0;
@@ -128,6 +139,8 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
       int32_t need = needOf(s->policy, s->order, l.done);
       bool ready = least == INT32_MAX || (need != Policy::finished && least >= need);
       if (info.contract.couple == "call" && couple && couple->done != l.done)
+        ready = false;
+      if (s->options.group && l.done != slowest[s->options.group])
         ready = false;
       if (options.shuffle && (skipAll || (s->order != Order::Chunk && random() % 3 == 0)))
         ready = false;
@@ -154,7 +167,10 @@ int32_t Engine::Impl::roundsFor(std::span<const Member> lanes, bool &keep) {
       next = std::min(next, given - l.done);
     if (s.job->options.everyIteration || !s.job->options.observe.empty())
       next = 1;
-    if (s.modelExit(info) && l.depth == 0) {
+    if (s.modelExit(info) && info.exit->check) {
+      next = std::min(next, s.untilTest(l.done));
+      ignoring = true;
+    } else if (s.modelExit(info) && l.depth == 0) {
       // The program may let a lane go only if no other lane of the sequence has to see that it went.
       bool alone = s.lanes.size() == 1 && s.exit == ExitMode::Leave && s.minLoops == 1 && s.checkEvery == 1;
       if (alone)
@@ -166,7 +182,8 @@ int32_t Engine::Impl::roundsFor(std::span<const Member> lanes, bool &keep) {
     }
     rounds = std::min(rounds, next);
   }
-  if (native && ignoring && info.exit)
+  if ((native && ignoring && info.exit) ||
+      std::any_of(info.draws.begin(), info.draws.end(), [](const DrawInfo &d) { return d.iteration; }))
     rounds = 1; // one flag for the whole call
   if (options.shuffle)
     rounds = 1 + int32_t(random() % uint64_t(rounds));
@@ -228,12 +245,19 @@ bool Engine::Impl::iterate(std::span<Sequence *const> set) {
   }
   if (lanes.empty())
     return true;
+  for (const Member &m : lanes)
+    writeDraws(*m.sequence, *m.lane, true);
   if (!(options.faults & (FaultNeedShared | FaultParentOnly)))
     laws(Stage::Core, lanes, rounds);
   call(Stage::Core, lanes, rounds, keep ? LOOPC_CALL_KEEP_RUNNING : 0);
   stats.rounds += uint64_t(rounds);
+  std::vector<uint8_t> fired(lanes.size());
   for (size_t i = 0; i < lanes.size(); ++i)
-    afterCore(lanes[i], rounds, keep, arrays.iteration[i], arrays.exited[i] != 0);
+    fired[i] = afterCore(lanes[i], rounds, keep, arrays.iteration[i], arrays.exited[i] != 0);
+  check(lanes, fired);
+  for (size_t i = 0; i < lanes.size(); ++i)
+    settle(lanes[i], fired[i] != 0);
+  leaveTogether(lanes);
   iterationReadouts(lanes);
   for (const Member &m : lanes)
     if (m.lane->exited)
@@ -241,7 +265,7 @@ bool Engine::Impl::iterate(std::span<Sequence *const> set) {
   return true;
 }
 
-void Engine::Impl::afterCore(const Member &m, int32_t rounds, bool keep, int32_t iteration, bool fired) {
+bool Engine::Impl::afterCore(const Member &m, int32_t rounds, bool keep, int32_t iteration, bool fired) {
   Sequence &s = *m.sequence;
   Lane &l = *m.lane;
   int32_t most = l.done + rounds;
@@ -250,30 +274,98 @@ void Engine::Impl::afterCore(const Member &m, int32_t rounds, bool keep, int32_t
                 std::to_string(most) + " iterations completed", std::to_string(iteration));
   stats.laneIterations += uint64_t(iteration - l.done);
   l.done = iteration;
+  return fired;
+}
+
+void Engine::Impl::check(std::span<const Member> lanes, std::vector<uint8_t> &fired) {
+  if (!info.exit || !info.exit->check)
+    return;
+  std::vector<Member> due;
+  for (const Member &m : lanes)
+    if (m.sequence->modelExit(info) && m.sequence->testDue(m.lane->done) && (m.lane->depth == 0 || m.sequence->options.group))
+      due.push_back(m);
+  std::fill(fired.begin(), fired.end(), 0);
+  if (due.empty())
+    return;
+  for (const Member &m : due)
+    m.sequence->tables.open(Stage::Coda, 0, m.lane->position);
+  if (info.poolOf(Stage::Coda) >= 0)
+    laws(Stage::Check, due, 1);
+  call(Stage::Check, due, 1, 0);
+  if (info.stage(Stage::Decide)) {
+    foldFields(due);
+    call(Stage::Decide, due, 1, 0);
+  }
+  const FieldInfo &stop = *info.field("exit.stop");
+  for (const Member &m : due) {
+    m.lane->checked = m.lane->done;
+    float flag;
+    std::memcpy(&flag, slot(m.slot) + stop.offset, sizeof flag);
+    for (size_t i = 0; i < lanes.size(); ++i)
+      if (lanes[i].lane == m.lane)
+        fired[i] = flag != 0;
+    if (m.sequence->options.lastCheck)
+      std::memcpy(slot(m.slot + 2 * options.capacity), slot(m.slot), info.bankRowBytes);
+  }
+}
+
+void Engine::Impl::settle(const Member &m, bool fired) {
+  Sequence &s = *m.sequence;
+  Lane &l = *m.lane;
   bool act = false;
   if (!s.modelExit(info))
     fired = false;
   else if (fired && l.depth == 0) {
-    act = l.done >= s.minLoops && (l.done - s.minLoops) % s.checkEvery == 0;
+    act = s.testDue(l.done);
     fired = act;
+    l.left = act;
   }
-  l.fired = fired;
+  l.fired = fired && !info.exit->check;
   if (s.exit != ExitMode::Off && s.givenExit(l.position) == l.done)
     act = true;
   if (s.job)
     observe(s, l, l.slot, Moment::Iteration, *s.job);
   if (act && l.depth == 0) {
     l.depth = l.done;
+    if (s.options.group)
+      return; // see leaveTogether
     if (s.exit == ExitMode::Leave || l.done == s.policy.loops)
       return leave(s, l);
     std::memcpy(slot(l.slot + 2 * options.capacity), slot(l.slot), info.bankRowBytes);
     l.snapshot = true;
   }
   if (l.done == s.policy.loops) {
+    bool last = s.options.lastCheck && l.checked && l.depth == 0;
+    l.snapshot |= last;
     if (l.depth == 0)
-      l.depth = l.done;
-    leave(s, l);
+      l.depth = last ? l.checked : l.done;
+    if (!s.options.group)
+      leave(s, l);
   }
+}
+
+/// Lanes of a group that have just fired give their outputs; once all have fired or run all iterations, all leave.
+void Engine::Impl::leaveTogether(std::span<const Member> lanes) {
+  std::vector<Member> fresh;
+  std::map<uint32_t, bool> open;
+  for (const Member &m : lanes)
+    if (uint32_t group = m.sequence->options.group) {
+      open[group] |= m.lane->depth == 0;
+      if (m.lane->left && !m.lane->frozen)
+        fresh.push_back(m);
+    }
+  for (const Member &m : fresh) {
+    m.sequence->tables.open(Stage::Coda, 0, m.lane->position);
+    m.lane->frozen = true;
+  }
+  if (!fresh.empty() && info.stage(Stage::Coda))
+    call(Stage::Coda, fresh, 1, 0);
+  outputs(fresh);
+  for (const Member &m : lanes)
+    if (uint32_t group = m.sequence->options.group; group && !open[group]) {
+      m.lane->snapshot = m.sequence->options.lastCheck && m.lane->checked > 0;
+      leave(*m.sequence, *m.lane);
+    }
 }
 
 void Engine::Impl::leave(Sequence &s, Lane &l) {
@@ -305,22 +397,32 @@ void Engine::Impl::readouts(std::span<Sequence *const> set) {
     laws(Stage::Coda, lanes, 1);
     call(Stage::Coda, lanes, 1, 0);
   }
-  std::vector<Member> heads;
+  std::vector<Member> now;
   for (const Member &m : lanes) {
     m.lane->codaFinal = true;
     m.sequence->tables.overwrite(m.lane->position);
+    if (!m.lane->frozen)
+      now.push_back(m);
+  }
+  outputs(now);
+  for (const Member &m : lanes)
+    keepWarm(*m.sequence, m.slot);
+  for (size_t i = 0; i < lanes.size(); ++i)
+    if (i == 0 || lanes[i].sequence != lanes[i - 1].sequence)
+      retire(*lanes[i].sequence);
+}
+
+void Engine::Impl::outputs(std::span<const Member> lanes) {
+  std::vector<Member> heads;
+  for (const Member &m : lanes)
     if (!m.sequence->job->result.logits.empty() && m.sequence->job->rowOf(m.lane->position) >= 0)
       heads.push_back(m);
-  }
   head(heads, [](const Member &m) {
     FeedResult &r = m.sequence->job->result;
     return r.logits.data() + size_t(m.sequence->job->rowOf(m.lane->position)) * r.vocab;
   });
   for (const Member &m : lanes)
     observe(*m.sequence, *m.lane, m.slot, Moment::Final, *m.sequence->job);
-  for (size_t i = 0; i < lanes.size(); ++i)
-    if (i == 0 || lanes[i].sequence != lanes[i - 1].sequence)
-      retire(*lanes[i].sequence);
 }
 
 void Engine::Impl::retire(Sequence &s) {
@@ -330,6 +432,7 @@ void Engine::Impl::retire(Sequence &s) {
     s.depths.push_back(l.depth);
     s.job->result.depth.push_back(l.depth);
     s.job->result.executed.push_back(l.done);
+    s.job->result.fired.push_back(l.left);
     freeSlots.push_back(l.slot);
     ++stats.tokens;
   }

@@ -74,6 +74,14 @@ int32_t KvPool::takePage() {
   return page;
 }
 
+int32_t KvPool::zeroRow() {
+  if (zeroPage < 0) {
+    zeroPage = takePage();
+    std::memset(base + uint64_t(zeroPage) * pageBytes, 0, pageBytes);
+  }
+  return zeroPage * int32_t(LOOPC_PAGE_ROWS);
+}
+
 void KvPool::holdPage(int32_t page) { ++pages[size_t(page)].holds; }
 
 void KvPool::dropPage(int32_t page) {

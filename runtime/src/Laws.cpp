@@ -78,7 +78,7 @@ void checkSteps(const LawCall &call, const LawSequence &s) {
     const LawLane &l = s.lanes[i];
     if (!l.inCall)
       continue;
-    if (call.stage != Stage::Prelude && !l.exited)
+    if ((call.stage == Stage::Coda || call.stage == Stage::Head) && !l.exited)
       fail(s, at(l) + " to have finished its iterations before " + std::string(stageName(call.stage)) + " (C3)",
            std::to_string(l.done) + " of " + std::to_string(s.policy->loops));
     if (i == 0 || call.stage == Stage::Head)

@@ -95,7 +95,7 @@ public:
   }
   Law law() const {
     Law law;
-    std::string kind = at("kind").oneOf({"normal", "truncated_normal", "uniform", "constant", "standardised_normal"});
+    std::string kind = at("kind").oneOf({"normal", "truncated_normal", "uniform", "constant", "standardised_normal", "position"});
     auto number = [&](const char *key, double &to) {
       if (has(key))
         to = at(key).number();
@@ -121,8 +121,11 @@ public:
 };
 
 Stage stageOf(const Node &n) {
-  std::string s = n.oneOf({"prelude", "core", "coda", "head"});
-  return s == "prelude" ? Stage::Prelude : s == "core" ? Stage::Core : s == "coda" ? Stage::Coda : Stage::Head;
+  std::string s = n.oneOf({"prelude", "core", "check", "decide", "coda", "head"});
+  size_t i = 0;
+  while (stageName(Stage(i)) != s)
+    ++i;
+  return Stage(i);
 }
 
 /// "anchor(8, 1)" is map anchor with these sizes; last_exited and always_last are depth_indexed with a hole rule.
@@ -139,7 +142,7 @@ PolicyInfo readPolicy(const Node &n) {
         break;
       from = end + (*end == ',');
     }
-  p.holes = n.has("holes") ? n.at("holes").oneOf({"refuse", "last_exited", "latest", "always_last"}) : "";
+  p.holes = n.has("holes") ? n.at("holes").oneOf({"refuse", "last_exited", "latest", "always_last", "last_if_hole", "skip", "zero"}) : "";
   if (p.holes == "latest") // the newest plane not deeper than the query: a token has all planes up to its exit
     p.holes = "last_exited";
   if (map == "last_exited" || map == "always_last") {
@@ -251,6 +254,9 @@ void readBank(const Node &root, ModelInfo &m) {
       n.at("field").fail("a field of the bank", rt::quoted(d.field));
     if (field->dtype != DType::F32)
       n.at("field").fail("a field of dtype f32", std::string(dtypeName(field->dtype)));
+    d.position = n.at("law").at("kind").string() == "position";
+    d.iteration = n.has("per") && n.at("per").oneOf({"token", "iteration"}) == "iteration";
+    d.shared = n.has("shared") && n.at("shared").boolean();
     m.draws.push_back(std::move(d));
   });
 }
@@ -332,7 +338,8 @@ void readLoop(const Node &root, ModelInfo &m) {
       ExitInfo e;
       e.name = n.at("name").string();
       if (n.has("grain"))
-        n.at("grain").oneOf({"token"});
+        n.at("grain").oneOf({"token", "sequence"});
+      e.check = n.has("check") && n.at("check").boolean();
       e.mode = n.has("mode") ? n.at("mode").oneOf({"leave", "select"}) : "";
       e.min = n.has("min") ? int32_t(n.at("min").integer(0, 65535)) : 1;
       e.every = n.has("every") ? int32_t(n.at("every").integer(1, 65535)) : 1;
@@ -364,7 +371,8 @@ void readLoop(const Node &root, ModelInfo &m) {
 } // namespace
 
 std::string_view stageName(Stage stage) {
-  static constexpr std::string_view names[stageCount] = {"prelude", "core", "coda", "head"};
+  static constexpr std::string_view names[stageCount] = {"prelude", "core", "check",
+                                                                  "decide",  "coda", "head"};
   return names[size_t(stage)];
 }
 
@@ -452,6 +460,8 @@ ModelInfo ModelInfo::parse(std::string_view text, const std::string &file) {
   for (const PoolInfo &p : m.pools)
     if (!m.stage(p.stage))
       root.at("pools").fail("pools of stages that exist", "one of " + std::string(stageName(p.stage)));
+  if (m.exit && m.exit->check && (!m.field("exit.stop") || !m.stage(Stage::Check)))
+    root.at("exit").fail("a stage check and a field exit.stop", "none");
   readParams(root, m);
   if (root.has("remarks") && root.at("remarks").value.is_array())
     root.at("remarks").each([&](const Node &n) {

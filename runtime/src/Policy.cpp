@@ -38,9 +38,12 @@ Policy Policy::make(const PolicyInfo &info, int32_t T, bool leaving, bool pass) 
   p.keep = info.keep;
   p.pass = pass;
   p.flight = pass || p.keep != Keep::Last;
-  p.holes = info.holes == "last_exited"   ? Holes::LastExited
-            : info.holes == "always_last" ? Holes::AlwaysLast
-                                          : Holes::Refuse;
+  p.holes = info.holes == "last_exited"    ? Holes::LastExited
+            : info.holes == "always_last"  ? Holes::AlwaysLast
+            : info.holes == "last_if_hole" ? Holes::LastIfHole
+            : info.holes == "skip"         ? Holes::Skip
+            : info.holes == "zero"         ? Holes::Zero
+                                           : Holes::Refuse;
   auto refuse = [&](const std::string &expected, const std::string &found) {
     throw Error("", "policy " + info.name, expected, found);
   };
@@ -49,7 +52,7 @@ Policy Policy::make(const PolicyInfo &info, int32_t T, bool leaving, bool pass) 
            "selects",
            "an exit that leaves");
   if (leaving && p.holes == Holes::Refuse && p.keep == Keep::Last)
-    refuse("a rule for planes deeper than an exit (last_exited, always_last) or an exit that selects",
+    refuse("a rule for planes deeper than an exit (last_exited, always_last, skip) or an exit that selects",
            "an exit that leaves iterations of " + std::to_string(T) + " without rows");
   if (p.flight && info.planeZero)
     refuse("an artefact with rows for each iteration", "one plane in all iterations");
@@ -72,7 +75,7 @@ Policy Policy::make(const PolicyInfo &info, int32_t T, bool leaving, bool pass) 
     lastWrite[p.kept[size_t(s)]] = s;
   for (int32_t d = 0; d < T; ++d) {
     int32_t need = d + 1;
-    bool early = p.keep != Keep::Last || p.holes == Holes::AlwaysLast;
+    bool early = p.keep != Keep::Last || p.holes == Holes::AlwaysLast || p.holes == Holes::LastIfHole;
     for (int32_t s = d * p.steps; s < (d + 1) * p.steps; ++s) {
       // All rows of a layer are written before any is read, so an older token may write its last version in the same
       // call, but not in a later layer of it.

@@ -12,6 +12,7 @@ RowTables::RowTables(const ModelInfo &info, KvPools &pools, const Policy &policy
     firstStep[policy.written(s)] = s;
   planes.resize(pools.size());
   openPages.resize(pools.size());
+  shallowest = policy.loops;
   for (size_t p = 0; p < pools.size(); ++p)
     openPages[p].resize(int(p) == corePool ? std::max<size_t>(policy.writtenPlanes(), 1) : 1);
 }
@@ -66,11 +67,11 @@ int32_t RowTables::takeRow(size_t pool, Plane &plane, uint32_t position) {
 }
 
 void RowTables::set(size_t pool, int32_t &entry, int32_t row) {
-  if (row >= 0)
+  if (row >= 0 && !pools[pool]->isZeroRow(row))
     pools[pool]->addRow(row);
   int32_t old = entry;
   entry = row;
-  if (old >= 0)
+  if (old >= 0 && !pools[pool]->isZeroRow(old))
     pools[pool]->dropRow(old);
 }
 
@@ -126,6 +127,14 @@ bool RowTables::exclusive(Stage stage, int32_t d, uint32_t position) const {
 }
 
 void RowTables::leave(uint32_t position, int32_t done) {
+  if (policy.holes == Holes::LastIfHole && corePool >= 0 && done < shallowest) {
+    // Older tokens have finished: what they have in their deepest plane of a layer is their last row.
+    for (uint32_t older = 0; older < position; ++older)
+      for (int32_t s = done * policy.steps; s < shallowest * policy.steps; ++s)
+        if (int32_t row = core((policy.loops - 1) * policy.steps + s % policy.steps, older); row >= 0)
+          set(size_t(corePool), core(s, older), row);
+    shallowest = done;
+  }
   if (corePool >= 0 && done > 0 && policy.logicalPlanes > 1)
     collapse(position, done, policy.pass ? done * policy.steps : 0);
 }
@@ -146,8 +155,11 @@ void RowTables::collapse(uint32_t position, int32_t done, int32_t first) {
   // A call of several iterations opened rows that an early exit left unwritten: those go too.
   std::vector<int32_t> rows;
   for (int32_t s = first; s < all; ++s) {
-    int32_t source = policy.source(s, done);
-    rows.push_back(source < 0 ? -1 : core(source, position));
+    bool last = policy.holes == Holes::LastIfHole && s >= shallowest * policy.steps;
+    int32_t source = policy.source(last ? (done - 1) * policy.steps + s % policy.steps : s, done);
+    rows.push_back(source >= 0                      ? core(source, position)
+                   : policy.holes == Holes::Zero ? pools[p]->zeroRow()
+                                                   : -1);
   }
   for (int32_t s = first; s < all; ++s)
     if (int32_t &entry = core(s, position); entry != rows[size_t(s - first)])
@@ -239,6 +251,7 @@ void RowTables::truncate(uint32_t position) {
 
 void RowTables::share(const RowTables &other, uint32_t position, bool faultShareOpen) {
   reserve(other.room);
+  shallowest = other.shallowest;
   for (size_t p = 0; p < planes.size(); ++p)
     for (uint32_t plane = 0; plane < planeCount(p); ++plane)
       for (uint32_t at = 0; at < position; ++at)
@@ -271,7 +284,8 @@ void RowTables::count(std::vector<std::vector<uint32_t>> &rows, std::vector<std:
   };
   for (size_t p = 0; p < planes.size(); ++p) {
     for (int32_t row : planes[p])
-      add(rows[p], row);
+      if (!pools[p]->isZeroRow(row))
+        add(rows[p], row);
     for (const Plane &plane : openPages[p])
       for (int32_t page : plane.pages)
         add(holds[p], page);

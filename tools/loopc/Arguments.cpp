@@ -23,6 +23,7 @@ void addSpec(CLI::App &app, SpecOptions &options, bool required = true) {
       ->type_name("NAME")
       ->expected(1)
       ->take_all();
+  app.add_option("--test", options.exitTest, "Turn on a named exit of the spec")->type_name("NAME");
   app.add_option("--config", options.config, "A published config.json, or a directory that has one")->type_name("PATH");
 }
 

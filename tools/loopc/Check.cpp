@@ -105,6 +105,7 @@ int runCheck(const CheckOptions &options) {
     input.sets.emplace_back(entry.substr(0, equals), entry.substr(equals + 1));
   }
   input.accidents = options.spec.accidents;
+  input.exit = options.spec.exitTest;
   std::optional<frontend::Program> program = frontend::check(source, input, diagnostics);
   if (options.diagnostics == "json")
     print(renderJson(diagnostics) + "\n");

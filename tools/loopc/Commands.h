@@ -13,6 +13,7 @@ struct SpecOptions {
   std::string spec;
   std::vector<std::string> set;       ///< NAME=VALUE
   std::vector<std::string> accidents; ///< names
+  std::string exitTest;               ///< the named exit that is on
   std::string config;                 ///< a config.json or a directory that has one; empty: that of the weights
 };
 

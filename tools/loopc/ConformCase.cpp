@@ -49,8 +49,11 @@ std::vector<CaseFiles> readCases(const std::string &directory) {
     files.facts.name = files.name;
     files.facts.kind = files.kind;
     if (files.json.contains("run"))
-      for (const auto &[key, value] : files.json["run"].items())
+      for (const auto &[key, value] : files.json["run"].items()) {
         files.facts.run.insert(key);
+        if (value.is_string())
+          files.facts.text[key] = value;
+      }
     if (files.tensors)
       for (const rt::TensorView &view : files.tensors->tensors()) {
         if (view.name.rfind("in.", 0) == 0)
@@ -168,7 +171,7 @@ public:
     runRules();
     if (!plan.unsupported.empty())
       return std::move(plan);
-    if (plan.spec.set.size() != setsBefore || plan.spec.accidents.size() != accidentsBefore) {
+    if (plan.spec.set.size() != setsBefore || !plan.spec.exitTest.empty() || plan.spec.accidents.size() != accidentsBefore) {
       program = elaborateQuietly(spec, plan.spec, published);
       plan.scope = configScope(*program);
       for (const auto &[name, value] : plan.scope)
@@ -179,6 +182,10 @@ public:
     inRules();
     if (!plan.unsupported.empty())
       return std::move(plan);
+    if (!plan.warm.empty() && program->warm.empty())
+      failExpected(files.path, "a state of the spec that may start warm (`state s = …, warm z`)", "none");
+    for (const frontend::ProgramWarm &warm : program->warm)
+      plan.warmStates.push_back(warm.state);
     giveValues(*program);
     if (plan.tokens.values.empty())
       failExpected(files.path, "an input that the words call `tokens`", "none");
@@ -191,11 +198,13 @@ private:
 
   void readConfiguration() {
     auto text = [&](const char *key, const std::string &fallback) {
-      if (!files.json.contains(key))
-        return fallback;
-      if (!files.json[key].is_string())
-        failExpected(place(key), "a file name", files.json[key].dump());
-      return files.json[key].get<std::string>();
+      for (const nlohmann::json &at : {files.json, files.json.value("run", nlohmann::json::object())})
+        if (at.contains(key)) {
+          if (!at[key].is_string())
+            failExpected(place(key), "a file name", at[key].dump());
+          return at[key].get<std::string>();
+        }
+      return fallback;
     };
     std::string config = text("config", "config.json"), weights = text("weights", "weights.safetensors");
     if (config == "none" || weights == "none") {
@@ -219,6 +228,8 @@ private:
     std::vector<std::pair<const Rule *, Scope>> matched;
     if (files.json.contains("run"))
       for (const auto &[key, value] : files.json["run"].items()) {
+        if (key == "config" || key == "weights")
+          continue; // files, read already
         Scope own;
         const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
         if (!rule)
@@ -251,6 +262,19 @@ private:
     return int64_t(value);
   }
 
+  std::vector<int64_t> wholes(const Action &action, const Scope &captures) {
+    nlohmann::json list = words::evaluate(table, action.expr, captures);
+    if (!list.is_array())
+      table.fail(action.place, "a list of whole numbers", list.dump());
+    std::vector<int64_t> result;
+    for (const auto &one : list) {
+      if (!one.is_number() || one.get<double>() != std::floor(one.get<double>()) || one.get<double>() < 0)
+        table.fail(action.place, "whole numbers", list.dump());
+      result.push_back(one.get<int64_t>());
+    }
+    return result;
+  }
+
   void apply(const Action &action, const Scope &captures) {
     using Kind = Action::Kind;
     switch (action.kind) {
@@ -273,8 +297,21 @@ private:
       break;
     case Kind::Exits:
       plan.exits = action.name == "off"     ? rt::ExitMode::Off
-                   : action.name == "leave" ? rt::ExitMode::Leave
-                                            : rt::ExitMode::Select;
+                   : action.name == "select" ? rt::ExitMode::Select
+                                             : rt::ExitMode::Leave;
+      plan.together = action.name == "together";
+      break;
+    case Kind::Test:
+      plan.spec.exitTest = action.name;
+      break;
+    case Kind::CheckEvery:
+      plan.checkEvery = CasePlan::Use{&action.expr, captures};
+      break;
+    case Kind::LastCheck:
+      plan.lastCheck = true;
+      break;
+    case Kind::Untested:
+      plan.untested = true;
       break;
     case Kind::ExitAfter:
       plan.exitAfter = CasePlan::Use{&action.expr, captures};
@@ -301,17 +338,15 @@ private:
         else
           plan.stop.insert(one.get<int32_t>());
       break;
-    case Kind::Calls: {
-      nlohmann::json list = words::evaluate(table, action.expr, captures);
-      if (!list.is_array())
-        table.fail(action.place, "a list of numbers of tokens", list.dump());
-      for (const auto &one : list) {
-        if (!one.is_number_integer() || one.get<int64_t>() < 1)
-          table.fail(action.place, "numbers of tokens", list.dump());
-        plan.calls.push_back(one.get<int64_t>());
-      }
+    case Kind::Calls:
+      plan.calls = wholes(action, captures);
       break;
-    }
+    case Kind::CallLoops:
+      plan.callLoops = wholes(action, captures);
+      break;
+    case Kind::CallBack:
+      plan.callBack = wholes(action, captures);
+      break;
     case Kind::Each: {
       auto list = captures.find(action.name);
       if (list == captures.end() || !list->second.is_array())
@@ -324,6 +359,10 @@ private:
             all[name] = value;
       break;
     }
+    case Kind::Warm:
+      plan.warm = action.name;
+      plan.names.insert(action.name);
+      break;
     case Kind::DType:
       plan.dtype = action.name;
       break;
@@ -353,8 +392,13 @@ private:
         failExpected(place(view.name), "a word of " + table.file, "shape " + rt::shapeText(view.shape));
       for (const Action &action : rule->actions) {
         switch (action.kind) {
-        case Action::Kind::Tokens:
-          plan.tokens = readTensor(view, rule->layout);
+        case Action::Kind::Tokens: {
+          CaseTensor tokens = readTensor(view, rule->layout);
+          (tokens.size('R') < 0 ? plan.tokens : plan.tokensAgain) = std::move(tokens);
+          break;
+        }
+        case Action::Kind::Labels:
+          plan.labels = readTensor(view, rule->layout);
           break;
         case Action::Kind::Weight:
           plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
@@ -363,7 +407,7 @@ private:
           plan.mask = readTensor(view, rule->layout);
           break;
         case Action::Kind::Draw:
-          plan.draws[action.name] = readTensor(view, rule->layout);
+          plan.draws[action.name].push_back(readTensor(view, rule->layout));
           break;
         case Action::Kind::Given:
           plan.given[action.name] = readTensor(view, rule->layout);

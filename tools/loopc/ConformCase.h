@@ -30,9 +30,12 @@ struct CaseTensor {
 /// A value of one sequence: [rows, steps, features]. rows 1: the same for every position.
 struct SequenceValue {
   int64_t rows = 0, steps = 1, features = 1;
+  bool padded = false;      ///< -1 beyond the steps
   bool byGenerated = false; ///< rows are generated tokens, not positions
   std::vector<double> data;
   double at(int64_t row, int64_t step, int64_t feature) const {
+    if (padded && step >= steps)
+      return -1;
     return data[size_t(((rows == 1 ? 0 : row) * steps + (steps == 1 ? 0 : step)) * features + feature)];
   }
 };
@@ -54,6 +57,8 @@ struct CasePlan {
   std::string configName, weights;
   SpecOptions spec; ///< sets of config entries, accidents
   std::string kv, dtype = "f32";
+  std::string warm; ///< value from which the warm states of later calls start
+  std::vector<std::string> warmStates;
   rt::ExitMode exits = rt::ExitMode::Off;
   rt::PrefillOrder order = rt::PrefillOrder::Declared;
   std::string each; ///< name of the list of axis N; empty: one run
@@ -68,16 +73,19 @@ struct CasePlan {
     const words::Expr *expr = nullptr;
     words::Scope scope;
   };
-  std::optional<Use> exitAfter, minLoops;
+  std::optional<Use> exitAfter, minLoops, checkEvery;
+  bool together = false, lastCheck = false, untested = false;
+  std::optional<CaseTensor> labels;
   std::optional<int64_t> prompt, generate;
   std::set<int32_t> stop;
   int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
   std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
-  std::vector<int64_t> calls;
-  CaseTensor tokens;
+  std::vector<int64_t> calls, callLoops, callBack; ///< by call: tokens, iterations, positions taken back before it
+  CaseTensor tokens, tokensAgain;                  ///< the second: after positions were taken back
   std::optional<CaseTensor> mask, exits_;
   const words::Expr *exitTensorExpr = nullptr;
-  std::map<std::string, CaseTensor> draws, given; ///< values by the names of draws and of values of the loop
+  std::map<std::string, std::vector<CaseTensor>> draws; ///< parts: the prompt or all, after the prompt, again
+  std::map<std::string, CaseTensor> given;              ///< by the names of values of the loop
   std::vector<CaseOutput> outputs;
   std::vector<std::string> observe; ///< names of values that are no states
   std::set<std::string> names;      ///< all names of values that outputs use
@@ -95,6 +103,7 @@ CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::
 /// Values of one run of one sequence.
 struct SequenceRun {
   int64_t positions = 0, pad = 0, prompt = 0, loops = 0, vocab = 0;
+  int64_t again = 0; ///< rows before the first position that was fed again
   std::vector<int32_t> tokens; ///< prompt, then generated
   std::vector<int32_t> drafts, corrections; ///< by round of speculation: draft tokens, what the verifier added
   std::vector<int64_t> accepted;            ///< by round: drafts that stand
@@ -102,8 +111,13 @@ struct SequenceRun {
   words::Scope scope; ///< the loop count and the element of axis N of this run
   std::vector<float> logits, iterationLogits;
   std::vector<int32_t> depth;
+  std::vector<int32_t> executed; ///< of the positions that are there at the end
+  std::vector<int32_t> ran;      ///< iterations of every token fed
+  std::vector<uint8_t> fired;
+  std::vector<double> labels;
+  int64_t minLoops = 1, checkEvery = 1, untested = 0; ///< of tests; the first rows without
   std::map<std::string, rt::Observation> observed;
-  SequenceValue keys, values;
+  SequenceValue keys, values, planes, present;
 };
 
 /// Continues `run` (its prompt is in `verifier`) by at least `generate` tokens: `plan.draftTokens` of them are drafted

@@ -152,6 +152,18 @@ private:
       return run.keys;
     if (name == "values")
       return run.values;
+    if (name == "planes")
+      return run.planes;
+    if (name == "present")
+      return run.present;
+    if (name == "executed")
+      return make(run.positions, 1, 1, run.ran);
+    if (name == "fired")
+      return make(run.positions, 1, 1, run.fired);
+    if (name == "tests" || name == "tested")
+      return tests(name == "tested" ? &expr.args[0] : nullptr);
+    if (name == "cross_entropy")
+      return crossEntropy(value(expr.args[0]));
     if (name == "depth")
       return make(run.positions, 1, 1, run.depth);
     if (name == "generated") {
@@ -224,6 +236,47 @@ private:
         }
       }
     return result;
+  }
+
+  /// Iterations after which the exit was tested, for each row: their number, or the values that `of` had there.
+  SequenceValue tests(const Expr *of) {
+    SequenceValue result;
+    result.rows = run.positions;
+    const rt::Observation *seen = of && of->kind == Kind::Name ? observed(of->text) : nullptr;
+    if (of && (!seen || elements(*seen) != 1))
+      table.fail(of->place, "the name of a number", "another value");
+    result.steps = of ? run.loops : 1;
+    result.padded = of != nullptr;
+    for (int64_t row = 0; row < run.positions; ++row) {
+      std::vector<double> values;
+      for (int64_t done = run.minLoops; row >= run.untested && done <= run.ran[size_t(row)]; done += run.checkEvery)
+        values.push_back(seen ? seen->iterations[size_t(row * run.loops + done - 1)] : 0);
+      if (!of)
+        values = {double(values.size())};
+      values.resize(size_t(result.steps), -1);
+      result.data.insert(result.data.end(), values.begin(), values.end());
+    }
+    return result;
+  }
+
+  SequenceValue crossEntropy(const SequenceValue &logits) {
+    double sum = 0;
+    int64_t count = 0;
+    if (int64_t(run.labels.size()) != logits.rows)
+      failExpected("cross_entropy", std::to_string(logits.rows) + " labels", std::to_string(run.labels.size()));
+    for (int64_t row = 0; row < logits.rows; ++row) {
+      int64_t label = int64_t(run.labels[size_t(row)]);
+      if (label < 0 || label >= logits.features)
+        continue;
+      double top = -INFINITY, total = 0;
+      for (int64_t f = 0; f < logits.features; ++f)
+        top = std::max(top, logits.at(row, 0, f));
+      for (int64_t f = 0; f < logits.features; ++f)
+        total += std::exp(logits.at(row, 0, f) - top);
+      sum += top + std::log(total) - logits.at(row, 0, label);
+      ++count;
+    }
+    return make(1, 1, 1, std::vector<double>{count ? sum / double(count) : 0});
   }
 
   SequenceValue arithmetic(const Expr &expr) {
@@ -315,12 +368,12 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
     if (expected.layout[i].letter == 'F')
       features *= expected.shape[i];
   const SequenceValue &sample = values.at(0).at(0);
-  // A tensor without N does not depend on the run: that of the first is compared.
+  // A tensor without N (B) does not depend on the run (sequence): that of the first is compared.
   int64_t runsWanted = expected.size('N') < 0 ? int64_t(values.size()) : expected.size('N');
-  int64_t batchWanted = expected.size('B') < 0 ? 1 : expected.size('B');
+  int64_t batchWanted = expected.size('B') < 0 ? int64_t(values[0].size()) : expected.size('B');
   int64_t stepsWanted = std::max(expected.size('T'), expected.size('X'));
   if (!shapeIs("N", runsWanted, int64_t(values.size())) || !shapeIs("B", batchWanted, int64_t(values[0].size())) ||
-      !shapeIs("T", stepsWanted < 0 ? 1 : stepsWanted, sample.steps) ||
+      (!sample.padded && !shapeIs("T", stepsWanted < 0 ? 1 : stepsWanted, sample.steps)) ||
       !shapeIs("the features", features, sample.features))
     return result;
   std::vector<int64_t> index(expected.shape.size(), 0);
@@ -356,6 +409,8 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
     if (positional) {
       if (letter == 'G' && value.byGenerated)
         row = along;
+      else if (letter == 'R')
+        row = run.again + along;
       else if (letter == 'S' || letter == 'P')
         row = along - run.pad;
       else

@@ -61,7 +61,7 @@ public:
 private:
   static bool isFunction(const std::string &name) {
     return name == "depth" || name == "generated" || name == "sequence" || name == "keys" || name == "values" ||
-           name == "accepted" || name == "drafts" || name == "corrections";
+           name == "accepted" || name == "drafts" || name == "corrections" || name == "planes" || name == "present";
   }
   static bool usesGenerated(const words::Expr &expr) {
     if (expr.kind == words::Expr::Kind::Call && (expr.text == "generated" || expr.text == "sequence"))
@@ -133,6 +133,11 @@ private:
     };
     if (plan.minLoops)
       options.minLoops = int32_t(words::evaluateNumber(table, *plan.minLoops->expr, withCount(plan.minLoops->scope)));
+    if (plan.checkEvery)
+      options.checkEvery =
+          int32_t(words::evaluateNumber(table, *plan.checkEvery->expr, withCount(plan.checkEvery->scope)));
+    options.group = plan.together ? 1 : 0;
+    options.lastCheck = plan.lastCheck;
     if (plan.exitAfter) {
       int32_t after = int32_t(words::evaluateNumber(table, *plan.exitAfter->expr, withCount(plan.exitAfter->scope)));
       options.exitAfter.assign(size_t(length + 4096), after);
@@ -151,17 +156,51 @@ private:
           options.exitAfter[size_t(first + i)] = int32_t(words::evaluateNumber(table, *plan.exitTensorExpr, with));
       }
     }
-    for (const auto &[name, tensor] : plan.draws) {
-      int64_t positions = tensor.size('S'), batch = tensor.size('B');
-      if (positions < 0)
-        failExpected(tensor.name, "an axis S of positions", "none");
-      int64_t elements = int64_t(tensor.values.size()) / std::max<int64_t>(1, positions * std::max<int64_t>(1, batch));
+    if (!plan.callLoops.empty()) { // whole calls leave together, each after iterations of its own
+      options.exit = rt::ExitMode::Leave;
+      if (options.loops < 0)
+        options.loops = int32_t(*std::max_element(plan.callLoops.begin(), plan.callLoops.end()));
+    }
+    if (!plan.warm.empty())
+      for (const std::string &state : plan.warmStates)
+        options.warm[state] = fields.at(plan.warm);
+    for (const auto &[name, parts] : plan.draws) {
       rt::GivenDraw given;
-      const double *from = tensor.values.data() + (batch >= 0 ? b : 0) * positions * elements;
-      given.values.assign(from + pad * elements, from + positions * elements);
+      for (const char *letters : {"SP", "D", "-"})
+        for (const CaseTensor &tensor : parts)
+          for (const char *letter = letters; *letter; ++letter)
+            if (*letter == '-' ? !positional(tensor) : tensor.size(*letter) >= 0)
+              append(given.values, drawRows(tensor, *letter, b, *letter == 'D' ? 0 : pad, *letter == '-' ? length : tensor.size(*letter)));
+      if (given.values.empty())
+        failExpected("draw " + name, "values", "none");
       options.draws[name] = std::move(given);
     }
     return options;
+  }
+
+  static bool positional(const CaseTensor &tensor) {
+    return tensor.size('S') >= 0 || tensor.size('P') >= 0 || tensor.size('D') >= 0 || tensor.size('R') >= 0;
+  }
+
+  /// Positions [first, last) of a sequence of a given draw, along axis `letter`: the values of its iterations, if it has
+  /// an axis T, follow each other. Whatever the order of the axes.
+  static std::vector<float> drawRows(const CaseTensor &tensor, char letter, int64_t b, int64_t first, int64_t last) {
+    std::vector<float> rows;
+    int64_t rounds = std::max<int64_t>(1, tensor.size('T'));
+    for (int64_t s = first; s < last; ++s)
+      for (int64_t t = 0; t < rounds; ++t)
+        for (size_t flat = 0; flat < tensor.values.size(); ++flat) {
+          size_t rest = flat;
+          bool mine = true;
+          for (size_t i = tensor.shape.size(); i-- > 0; rest /= size_t(tensor.shape[i])) {
+            int64_t at = int64_t(rest % size_t(tensor.shape[i]));
+            char axis = tensor.layout[i].letter;
+            mine &= (axis != 'B' || at == b) && (axis != 'T' || at == t) && (axis != letter || at == s);
+          }
+          if (mine)
+            rows.push_back(float(tensor.values[flat]));
+        }
+    return rows;
   }
 
   std::vector<int64_t> callsOf(int64_t prompt, bool generating) const {
@@ -171,8 +210,9 @@ private:
       int64_t sum = 0;
       for (int64_t one : plan.calls)
         sum += one;
-      if (sum != length)
-        failExpected("calls", std::to_string(length) + " tokens", std::to_string(sum));
+      int64_t again = std::max<int64_t>(0, plan.tokensAgain.size('R'));
+      if (sum != length + again)
+        failExpected("calls", std::to_string(length + again) + " tokens", std::to_string(sum));
       return plan.calls;
     }
     std::vector<int64_t> result{prompt};
@@ -187,6 +227,9 @@ private:
     append(run.logits, result.logits);
     append(run.iterationLogits, result.iterationLogits);
     run.depth.insert(run.depth.end(), result.depth.begin(), result.depth.end());
+    run.executed.insert(run.executed.end(), result.executed.begin(), result.executed.end());
+    run.ran.insert(run.ran.end(), result.executed.begin(), result.executed.end());
+    run.fired.insert(run.fired.end(), result.fired.begin(), result.fired.end());
     for (const auto &[field, from] : result.observed) {
       rt::Observation &to = run.observed[field];
       to.shape = from.shape;
@@ -212,20 +255,52 @@ private:
       SequenceRun &run = runs[size_t(b)];
       run.pad = padOf(b);
       run.prompt = prompt;
-      ids.push_back(engine.open(optionsOf(n, b, run.pad, prompt)));
+      rt::SequenceOptions options = optionsOf(n, b, run.pad, prompt);
+      run.minLoops = std::max(1, options.minLoops);
+      run.checkEvery = std::max(1, options.checkEvery);
+      run.untested = plan.untested ? prompt : 0;
+      if (plan.labels)
+        run.labels.assign(plan.labels->values.begin() + b * length, plan.labels->values.begin() + (b + 1) * length);
+      ids.push_back(engine.open(options));
       run.scope = runScope;
     }
-    int64_t at = 0;
+    int64_t at = 0, call = 0;
+    auto ofCall = [&](const std::vector<int64_t> &list) { return size_t(call) < list.size() ? list[size_t(call)] : 0; };
+    bool again = false;
     for (int64_t count : callsOf(prompt, generate > 0)) {
+      feed.loops = int32_t(ofCall(plan.callLoops));
+      feed.noExit = plan.untested && call == 0;
+      if (int64_t back = ofCall(plan.callBack)) {
+        for (int64_t b = 0; b < sequences; ++b) {
+          SequenceRun &run = runs[size_t(b)];
+          int64_t left = std::max<int64_t>(0, int64_t(engine.length(ids[size_t(b)])) - back);
+          engine.rollback(ids[size_t(b)], uint32_t(left));
+          run.executed.resize(size_t(left));
+          if (!again)
+            run.again = run.positions;
+        }
+        at = again ? at : 0;
+        again = true;
+      }
+      ++call;
       std::vector<bool> fed(size_t(sequences), false);
       for (int64_t b = 0; b < sequences; ++b) {
         SequenceRun &run = runs[size_t(b)];
+        const CaseTensor &given = again ? plan.tokensAgain : plan.tokens;
+        int64_t rows = again ? given.size('R') : length;
+        if (at + count > rows)
+          failExpected("calls", "at most " + std::to_string(rows) + " tokens", std::to_string(at + count));
         std::vector<int32_t> tokens;
-        for (int64_t s = std::max(at, run.pad); s < at + count; ++s)
-          if (int32_t token = int32_t(plan.tokens.values[size_t(b * length + s)]); token >= 0) // -1: behind a prompt
+        for (int64_t s = again ? at : std::max(at, run.pad); s < at + count; ++s)
+          if (int32_t token = int32_t(given.values[size_t(b * rows + s)]); token >= 0) // -1: behind a prompt
             tokens.push_back(token);
         if (tokens.empty())
           continue;
+        feed.draws.clear();
+        for (const auto &[name, parts] : plan.draws)
+          for (const CaseTensor &tensor : parts)
+            if (again && tensor.size('R') >= 0)
+              feed.draws[name].values = drawRows(tensor, 'R', b, at, at + count);
         run.tokens.insert(run.tokens.end(), tokens.begin(), tokens.end());
         engine.enqueue(ids[size_t(b)], tokens, feed);
         fed[size_t(b)] = true;
@@ -239,7 +314,10 @@ private:
       generate = 0;
     }
     std::vector<bool> going(size_t(sequences), generate > 0);
-    for (int64_t step = 0; step < generate; ++step) {
+    feed.draws.clear();
+    feed.noExit = false;
+    for (int64_t step = 0; step < generate; ++step, ++call) {
+      feed.loops = int32_t(ofCall(plan.callLoops));
       for (int64_t b = 0; b < sequences; ++b) {
         SequenceRun &run = runs[size_t(b)];
         if (!going[size_t(b)])
@@ -262,6 +340,9 @@ private:
       longest = std::max(longest, run.tokens.size());
     for (SequenceRun &run : runs)
       run.tokens.resize(longest, -1);
+    if (usesCall("planes") || usesCall("present"))
+      for (int64_t b = 0; b < sequences; ++b)
+        keptPlanes(engine, ids[size_t(b)], runs[size_t(b)]);
     if (wantKeys)
       for (int64_t b = 0; b < sequences; ++b)
         for (int kv = 0; kv < 2; ++kv)
@@ -288,6 +369,45 @@ private:
       if (!engine.step())
         fail("expected a lane that can run, but got none although sequences wait");
     }
+  }
+
+  /// Planes with rows of their own: their numbers (coda layers count down from -1), and where each position wrote one.
+  void keptPlanes(rt::Engine &engine, rt::SequenceId id, SequenceRun &run) {
+    const rt::Policy &policy = engine.policy(id);
+    int64_t number = 0;
+    SequenceValue &numbers = run.planes, &present = run.present;
+    present.rows = engine.length(id);
+    auto add = [&](int64_t plane, auto &&wrote) {
+      numbers.data.push_back(double(plane));
+      for (int64_t row = 0; row < present.rows; ++row)
+        present.data.push_back(wrote(row));
+    };
+    for (rt::Stage stage : {rt::Stage::Prelude, rt::Stage::Core, rt::Stage::Coda})
+      if (int pool = info.poolOf(stage); pool >= 0) {
+        int64_t layers = 0, below = -1;
+        for (const rt::SiteInfo &site : info.pools[size_t(pool)].sites)
+          layers += site.layers;
+        bool core = stage == rt::Stage::Core;
+        uint32_t planes = core ? policy.keptPlanes : 1;
+        if (core && policy.steps > 1)
+          layers = 1; // the policy counts layers
+        for (uint32_t plane = 0; plane < planes; ++plane)
+          for (int64_t layer = 0; layer < layers; ++layer)
+            add(stage == rt::Stage::Coda ? below-- : number++, [&](int64_t row) {
+              bool wrote = !core;
+              for (int32_t s = 0; s < run.executed[size_t(row)] * policy.steps; ++s)
+                wrote |= policy.kept[size_t(s)] == plane;
+              return wrote;
+            });
+      }
+    numbers.rows = 1;
+    numbers.steps = present.steps = int64_t(numbers.data.size());
+    // [steps][rows] as collected becomes [rows][steps].
+    std::vector<double> turned;
+    for (int64_t row = 0; row < present.rows; ++row)
+      for (int64_t step = 0; step < present.steps; ++step)
+        turned.push_back(present.data[size_t(step * present.rows + row)]);
+    present.data = std::move(turned);
   }
 
   /// Planes in the order in which attention steps are executed.

@@ -158,11 +158,13 @@ int runExplain(const ExplainOptions &options) {
                       {"ms", one.work.seconds * 1e3},
                       {"share", one.share}});
   for (const StageTotal &cost : costs) {
-    double times = cost.name == "core" ? loops : 1;
+    bool test = cost.name == "check" || cost.name == "decide"; // at most after every iteration
+    double times = cost.name == "core" || test ? loops : 1;
     weightBytes += times * cost.weightBytes;
     flops += times * (cost.flops + cost.historyFlops * double(options.context));
     history += times * cost.historyBytes * double(options.context);
-    (cost.name == "core" ? loopKept : kept) += cost.keptBytes;
+    if (!test) // a test writes rows of the readout
+      (cost.name == "core" ? loopKept : kept) += cost.keptBytes;
     stages.push_back({{"stage", cost.name},
                       {"times", times},
                       {"weight_bytes", cost.weightBytes},

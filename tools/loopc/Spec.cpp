@@ -86,6 +86,7 @@ frontend::Program elaborate(const SpecText &spec, const SpecOptions &options, co
     input.sets.emplace_back(entry.substr(0, equals), entry.substr(equals + 1));
   }
   input.accidents = options.accidents;
+  input.exit = options.exitTest;
   std::optional<frontend::Program> program = frontend::check(source, input, diagnostics);
   if (program)
     frontend::checkExecutable(*program, diagnostics);

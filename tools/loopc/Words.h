@@ -43,17 +43,25 @@ struct Action {
     Set,         ///< NAME = expr: an option or a config entry of the spec
     Kv,          ///< kv "clause", with {captures}
     Order,       ///< order declared | token | chunk: how a prompt is taken in
-    Exits,       ///< exits off | leave | select
+    Exits,       ///< exits off | leave | select | together
     ExitAfter,   ///< exit after expr: every token after the prompt leaves after so many iterations; 0: never
     MinLoops,    ///< min loops expr
+    Test,        ///< test NAME: turns on a named exit of the spec
+    CheckEvery,  ///< check every expr
+    LastCheck,   ///< last check: where no test fires, the readout is that of the last test
+    Untested,    ///< prompt untested: no test for the tokens of the prompt
+    Labels,      ///< in: labels of cross_entropy
     Prompt,      ///< prompt expr: that many tokens in the first call, then one at a time
     Calls,       ///< calls expr: list of the tokens of each call
+    CallLoops,   ///< call loops expr: list of the iterations of each call, 0: all
+    CallBack,    ///< call back expr: list of the positions that are taken back before each call
     Generate,    ///< generate expr: greedy continuation of the tokens
     DraftLoops,  ///< draft loops expr: greedy self-speculation: iterations of a draft ...
     DraftTokens, ///< draft tokens expr: ... and its length
     Weight,      ///< in: weight "NAME": takes the place of that of the file
     Stop,        ///< stop expr: list of ids that end the continuation and are not part of it
     Each,        ///< each NAME: one run for each element of the captured list; axis N
+    Warm,        ///< warm NAME: after the first call a token's warm state starts from NAME of the token before
     DType,       ///< dtype f32 | bf16 | f16
     Accident,    ///< accident NAME
     Tokens,      ///< in: token ids
@@ -70,10 +78,11 @@ struct Action {
 };
 
 /// The axes of a tensor of a case. N runs, B sequences, S positions, P positions of the prompt, D positions after the
-/// prompt, Q readouts from the last of the prompt on, G generated tokens, T iterations, X attention steps as executed
-/// (prelude layers, layers of every iteration, coda layers); every other name is a feature axis.
+/// prompt, R positions fed again after some were taken back, Q readouts from the last of the prompt on, G generated
+/// tokens, T iterations, X attention steps as executed (prelude layers, layers of every iteration, coda layers); every
+/// other name is a feature axis.
 struct Axis {
-  char letter = 'F'; ///< N B S P D Q G T X, or F for features
+  char letter = 'F'; ///< N B S P D R Q G T X, or F for features
   std::string name;
 };
 
@@ -91,6 +100,7 @@ struct Condition {
   Kind kind = Kind::Kind;
   bool negated = false;
   std::string text;
+  std::string value; ///< Run: a text that the value matches; empty: any
 };
 
 struct Rule {
@@ -109,6 +119,7 @@ struct Rule {
 /// What conditions look at.
 struct CaseFacts {
   std::string name, kind;
+  std::map<std::string, std::string> text; ///< values of `run` that are texts
   std::set<std::string> run, in, out; ///< keys, and tensor names without in. and out.
 };
 

@@ -145,6 +145,8 @@ private:
     } else if (acceptName("run")) {
       result.kind = Condition::Kind::Run;
       result.text = dotted();
+      if (peek().kind == Token::Kind::Text)
+        result.value = string("a text that matches the value");
     } else if (acceptName("in")) {
       result.kind = Condition::Kind::In;
       result.text = dotted();
@@ -198,7 +200,7 @@ private:
       do {
         Axis axis;
         axis.name = name("an axis");
-        if (axis.name.size() == 1 && std::string("NBSPDQGTX").find(axis.name[0]) != std::string::npos) {
+        if (axis.name.size() == 1 && std::string("NBSPDRQGTX").find(axis.name[0]) != std::string::npos) {
           axis.letter = axis.name[0];
           for (const Axis &other : result)
             if (other.letter == axis.letter)
@@ -249,7 +251,20 @@ private:
     } else if (acceptName("order")) {
       word(Action::Kind::Order, {"declared", "token", "chunk"});
     } else if (acceptName("exits")) {
-      word(Action::Kind::Exits, {"off", "leave", "select"});
+      word(Action::Kind::Exits, {"off", "leave", "select", "together"});
+    } else if (acceptName("test")) {
+      result.kind = Action::Kind::Test;
+      result.name = name("the name of an exit");
+    } else if (acceptName("check")) {
+      if (!acceptName("every"))
+        fail("`every`");
+      expr(Action::Kind::CheckEvery);
+    } else if (acceptName("last")) {
+      if (!acceptName("check"))
+        fail("`check`");
+      result.kind = Action::Kind::LastCheck;
+    } else if (acceptName("labels")) {
+      result.kind = Action::Kind::Labels;
     } else if (acceptName("exit")) {
       if (!acceptName("after"))
         fail("`after`");
@@ -259,9 +274,17 @@ private:
         fail("`loops`");
       expr(Action::Kind::MinLoops);
     } else if (acceptName("prompt")) {
-      expr(Action::Kind::Prompt);
+      if (acceptName("untested"))
+        result.kind = Action::Kind::Untested;
+      else
+        expr(Action::Kind::Prompt);
     } else if (acceptName("calls")) {
       expr(Action::Kind::Calls);
+    } else if (acceptName("call")) {
+      bool loops = acceptName("loops");
+      if (!loops && !acceptName("back"))
+        fail("`loops` or `back`");
+      expr(loops ? Action::Kind::CallLoops : Action::Kind::CallBack);
     } else if (acceptName("generate")) {
       expr(Action::Kind::Generate);
     } else if (acceptName("draft")) {
@@ -279,6 +302,9 @@ private:
     } else if (acceptName("each")) {
       result.kind = Action::Kind::Each;
       result.name = name("the name of a captured list");
+    } else if (acceptName("warm")) {
+      result.kind = Action::Kind::Warm;
+      result.name = name("the name of a value");
     } else if (acceptName("dtype")) {
       word(Action::Kind::DType, {"f32", "bf16", "f16"});
     } else if (acceptName("accident")) {

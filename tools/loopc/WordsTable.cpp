@@ -20,6 +20,14 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name
       {"keys", 0},      // K planes as kept at the end, axis X
       {"values", 0},    // V planes
+      {"planes", 0},    // numbers of the planes with rows of their own, axis X; layers of the coda count down from -1
+      {"present", 0},   // 1 where a position wrote a row of its own into the plane, axis X
+      {"column", 2},    // of constants: the entries of one key of a list of groups, 0 where there is none
+      {"executed", 0},  // iterations that were run
+      {"fired", 0},     // 1 where the model's exit fired
+      {"tests", 0},     // number of tests of the model's exit
+      {"tested", 1},    // a value of the test at each test, then -1
+      {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
       {"accepted", 0},  // by round of speculation: drafts that stand
       {"drafts", 0},    // by round: draft tokens
@@ -81,6 +89,10 @@ bool holds(const Condition &condition, const CaseFacts &facts) {
     break;
   case Condition::Kind::Run:
     result = facts.run.count(condition.text) != 0;
+    if (!condition.value.empty()) {
+      auto found = facts.text.find(condition.text);
+      result = found != facts.text.end() && matchText(condition.value, found->second, ignored);
+    }
     break;
   case Condition::Kind::In:
     result = facts.in.count(condition.text) != 0;
@@ -209,6 +221,15 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
     if (expr.text == "min" || expr.text == "max") {
       double a = evaluateNumber(table, expr.args[0], scope), b = evaluateNumber(table, expr.args[1], scope);
       return expr.text == "min" ? std::min(a, b) : std::max(a, b);
+    }
+    if (expr.text == "column") {
+      Json list = evaluate(table, expr.args[0], scope), key = evaluate(table, expr.args[1], scope);
+      if (!list.is_array() || !key.is_string())
+        table.fail(expr.place, "a list of groups and a key", list.dump() + " and " + key.dump());
+      Json result = Json::array();
+      for (const Json &group : list)
+        result.push_back(group.is_object() ? group.value(key.get<std::string>(), Json(0)) : Json(0));
+      return result;
     }
     [[fallthrough]];
   default:

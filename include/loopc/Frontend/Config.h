@@ -22,6 +22,8 @@ struct ConfigInput {
   std::vector<std::pair<std::string, std::string>> sets;
   /// `--accident name`
   std::vector<std::string> accidents;
+  /// The named exit that is on.
+  std::string exit;
   /// Skip the error for published keys that no entry reads.
   bool ignoreUnknownKeys = false;
 };

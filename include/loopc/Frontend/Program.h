@@ -74,7 +74,7 @@ struct ProgramRegion {
   std::vector<ValueId> arguments;
   std::vector<ProgramOp> ops;
   std::vector<ValueId> yields;
-  ValueId exit = kNone; ///< loops only: i1, leave after this iteration
+  ValueId exit = kNone; ///< loops and checks: i1, leave after this iteration
 };
 
 enum class RopePairs : uint8_t { Halves, Adjacent };
@@ -171,7 +171,7 @@ struct CheckpointMap {
   bool identity = true; ///< no section in the spec: names are the paths
 };
 
-enum class DrawLaw : uint8_t { Normal, TruncatedNormal, Uniform, Constant, StandardisedNormal };
+enum class DrawLaw : uint8_t { Normal, TruncatedNormal, Uniform, Constant, StandardisedNormal, Position };
 
 /// A named draw: an input with a default distribution.
 struct ProgramDraw {
@@ -179,6 +179,7 @@ struct ProgramDraw {
   DrawLaw law = DrawLaw::Normal;
   double mean = 0, std = 1, cut = 0, low = 0, high = 1; ///< cut in units of std; StandardisedNormal: low is eps
   ProgramType type;
+  bool iteration = false; ///< one for each iteration of the loop
   ProgramLoc loc;
 };
 
@@ -196,7 +197,7 @@ struct ProgramSite {
   ProgramLoc loc;
 };
 
-enum class KvHoles : uint8_t { Refuse, Latest, AlwaysLast, LastExited, Skip, Zero };
+enum class KvHoles : uint8_t { Refuse, Latest, AlwaysLast, LastExited, Skip, Zero, LastIfHole };
 enum class KvOrder : uint8_t { Free, Token, Pass, ByCall };
 
 /// The policy of a loop: where planes are stored, what stands for a missing plane, which order tokens take.
@@ -233,6 +234,11 @@ struct ProgramStack {
   ProgramLoc loc;
 };
 
+/// A state that a run may start from a value of the token before.
+struct ProgramWarm {
+  std::string state, value;
+};
+
 /// Something that is checked but that this version does not execute.
 struct DeferredConstruct {
   std::string what;
@@ -256,6 +262,7 @@ struct Program {
   std::vector<ProgramSite> sites;
   std::vector<ProgramLoop> loops;
   std::vector<ProgramStack> stacks;
+  std::vector<ProgramWarm> warm;
   std::vector<std::string> inputs;
   std::vector<ProgramValue> values;
   ProgramRegion body; ///< one token: no arguments, yields are the outputs

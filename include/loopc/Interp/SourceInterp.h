@@ -50,7 +50,7 @@ struct SequenceConfig {
 struct DrawRequest {
   std::string name, law; ///< law: constant, normal, truncated_normal, uniform, standardised_normal
   double mean = 0, std = 1, cut = 0;
-  uint32_t sequence = 0, position = 0;
+  uint32_t sequence = 0, position = 0, iteration = 0;
 };
 using DrawFunction = std::function<void(const DrawRequest &, std::vector<float> &values)>;
 

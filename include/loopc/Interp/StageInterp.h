@@ -29,6 +29,7 @@ struct StageLayout {
   };
   std::map<std::string, Field> fields;
   std::map<std::string, Site> sites;
+  bool skipsHoles = false; ///< a token without a row of the plane is not seen
   std::map<std::string, uint32_t> knobs; ///< index into loopc_sequence::knobs
 };
 

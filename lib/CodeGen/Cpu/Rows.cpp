@@ -193,7 +193,14 @@ private:
     if (axis + 1 == shape.size())
       return outer(shape, operands, [&](ArrayRef<Operand> inner) {
         Value result;
-        if (sums)
+        if (kind == loop::ReduceKind::argmax)
+          result = e.loop(e.c(0), e.c(n), e.c(1), ValueRange{e.cf32(-INFINITY), e.cf32(0.0)}, [&](Value i, ValueRange best) {
+            Value x = e.extract(readF32(inner[0], i, 1), 0);
+            Value more = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGT, x, best[0]);
+            Value at = arith::SIToFPOp::create(e.b, e.loc, e.f32(), i);
+            return SmallVector<Value>{e.select(more, x, best[0]), e.select(more, at, best[1])};
+          })[1];
+        else if (sums)
           result = panelSum(n, [&](Value i, int64_t width) { return readF32(inner[0], i, width); });
         else
           result = e.tree(e.panels(n, 32, e.splatF32(neutral, 32),
@@ -266,7 +273,9 @@ private:
       frequencies.push_back(static_cast<float>(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(dim))));
     Value table = ctx.constantData(DenseElementsAttr::get(RankedTensorType::get({half}, e.f32()), ArrayRef<float>(frequencies)));
     Value sines = e.at(ctx.scratch, scratch.reserve(4 * half)), cosines = e.at(ctx.scratch, scratch.reserve(4 * half));
-    Value position = arith::SIToFPOp::create(e.b, e.loc, e.f32(), ctx.column(offsetof(loopc_call, position), row));
+    Value position = operands.size() > 2 // given, else the token's own
+                         ? e.extract(e.loadF32(operands[1].element, 1, operands[1].address), 0)
+                         : arith::SIToFPOp::create(e.b, e.loc, e.f32(), ctx.column(offsetof(loopc_call, position), row)).getResult();
     e.pieces(half, e.lanes(), [&](Value i, int64_t n) {
       Value bytes = e.mul(i, 4);
       Value angle = e.mulF(e.splat(position, n), e.load(e.vecF32(n), e.at(table, bytes)));
@@ -279,7 +288,7 @@ private:
       e.store(s, e.at(sines, bytes));
       e.store(c, e.at(cosines, bytes));
     });
-    outer(op.getShape(), operands, [&](ArrayRef<Operand> inner) {
+    outer(op.getShape(), {operands.front(), operands.back()}, [&](ArrayRef<Operand> inner) {
       e.pieces(half, e.lanes(), [&](Value i, int64_t n) {
         Value s = e.load(e.vecF32(n), e.at(sines, e.mul(i, 4))), c = e.load(e.vecF32(n), e.at(cosines, e.mul(i, 4)));
         Value first, second, at = i;

@@ -143,6 +143,8 @@ LogicalResult NormOp::verify() {
 }
 
 LogicalResult ReduceOp::verify() {
+  if (getKind() == ReduceKind::last)
+    return emitOpError("expected sum, mean, max, min or argmax, but got last");
   ArrayRef<int64_t> in = getFeatureShape(getInput().getType());
   if (int64_t(getAxis()) < 0 || int64_t(getAxis()) >= int64_t(in.size()))
     return emitOpError("expected an axis below ") << in.size() << ", but got " << getAxis();
@@ -217,9 +219,9 @@ LogicalResult AttendOp::verify() {
   return success();
 }
 
-/// The body of a stack or where: states and cache are its last block arguments, its yields and the op's results.
+/// The body of a stack, where or check: states and cache are its last block arguments, its yields and the op's results.
 template <typename Op>
-static LogicalResult verifyStates(Op op, unsigned first) {
+static LogicalResult verifyStates(Op op, unsigned first, bool exit = false) {
   Block &body = op.getBody().front();
   SmallVector<Type> states(op.getStates().getTypes()), results(op.getResults().getTypes());
   if (op.getCache())
@@ -229,8 +231,8 @@ static LogicalResult verifyStates(Op op, unsigned first) {
   auto yield = dyn_cast<YieldOp>(body.getTerminator());
   if (!yield)
     return op.emitOpError("expected a body that ends in loop.yield");
-  if (yield.getExit())
-    return op.emitOpError("expected no exit test outside a recur");
+  if (bool(yield.getExit()) != exit)
+    return op.emitOpError(exit ? "expected an exit test in loop.yield, but got none" : "expected no exit test outside a recur");
   if (failed(sameTypes(op, "block arguments", states, TypeRange(body.getArgumentTypes()).drop_front(first))) ||
       failed(sameTypes(op, "yielded values", states, yield.getValues().getTypes())))
     return failure();
@@ -248,6 +250,21 @@ LogicalResult WhereOp::verifyRegions() {
   if (!getCondition().getType().isInteger(1) && !isa<RankedTensorType>(getCondition().getType()))
     return emitOpError("expected a condition of type i1 or tensor<i1>, but got ") << getCondition().getType();
   return verifyStates(*this, 0);
+}
+
+LogicalResult CheckOp::verifyRegions() {
+  if (failed(verifyStates(*this, 0, /*exit=*/true)))
+    return failure();
+  Type flag = cast<YieldOp>(getBody().front().getTerminator()).getExit().getType();
+  if (flag != getStop().getType())
+    return emitOpError("expected a flag of type ") << flag << ", but got " << getStop().getType();
+  return success();
+}
+
+LogicalResult FoldOp::verify() {
+  if (getKind() == ReduceKind::argmax)
+    return emitOpError("expected sum, mean, max, min or last, but got argmax");
+  return success();
 }
 
 LogicalResult RecurOp::verifyRegions() {

@@ -67,7 +67,7 @@ def Loop_SoftmaxOp : Loop_FeatureOp<"softmax", [AllTypesMatch<["input", "result"
 }
 
 def Loop_ReduceOp : Loop_FeatureOp<"reduce"> {
-  let summary = "reduces one feature axis; an empty mean is 0";
+  let summary = "reduces one feature axis; an empty mean is 0; argmax gives the first index of the maximum, as a real";
   let description = [{
     ```mlir
     // with %x : tensor<4x8xf32>
@@ -77,6 +77,22 @@ def Loop_ReduceOp : Loop_FeatureOp<"reduce"> {
   let arguments = (ins Loop_ReduceKindAttr:$kind, AnyRankedTensor:$input, I64Attr:$axis, OptionalAttr<Loop_OrderAttr>:$order);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$kind $input `over` $axis (`order` `(` $order^ `)`)? attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Loop_FoldOp : Loop_Op<"fold", AnyForm, [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "reduces a value over the tokens of its sequence that a call takes in together; every token gets the result";
+  let description = [{
+    Kinds sum, mean, max, min and last. Legal in a `loop.check` only, whose sequence is taken in as one chunk.
+
+    ```mlir
+    // with %x : tensor<f32>
+    %y = loop.fold mean %x : tensor<f32>
+    ```
+  }];
+  let arguments = (ins Loop_ReduceKindAttr:$kind, AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($input)";
   let hasVerifier = 1;
 }
 
@@ -93,21 +109,21 @@ def Loop_EmbedOp : Loop_FeatureOp<"embed"> {
   let assemblyFormat = "$id `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
-def Loop_RopeOp : Loop_FeatureOp<"rope"> {
+def Loop_RopeOp : Loop_FeatureOp<"rope", [AttrSizedOperandSegments]> {
   let summary = "rotary position embedding on the last feature axis, angles position * base^(-2i/dim), computed in f32";
   let description = [{
-    Source: Su et al., arXiv 2104.09864. In LANES the position is a column of the lanes. `backward`: by the negative
-    angle. `table`: sines and cosines are rounded to this type.
+    Source: Su et al., arXiv 2104.09864. The position is `place`, else the token's own, in LANES a column of the lanes.
+    `backward`: by the negative angle. `table`: sines and cosines are rounded to this type.
 
     ```mlir
     // with %q : tensor<4x64xf32>
     %r = loop.rope %q base(1.0e4) pairs(halves) : tensor<4x64xf32> -> tensor<4x64xf32>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$input, Optional<Loop_LanesType>:$lanes, F64Attr:$base, Loop_PairsAttr:$pairs,
-                       UnitAttr:$backward, OptionalAttr<TypeAttr>:$table);
+  let arguments = (ins AnyRankedTensor:$input, Optional<Loop_LanesType>:$lanes, Optional<AnyRankedTensor>:$place, F64Attr:$base,
+                       Loop_PairsAttr:$pairs, UnitAttr:$backward, OptionalAttr<TypeAttr>:$table);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = [{$input (`at` $lanes^ `in` type($lanes))? `base` `(` $base `)` `pairs` `(` $pairs `)` (`backward` $backward^)? (`table` $table^)? attr-dict `:` type($input) `->` type($result)}];
+  let assemblyFormat = [{$input (`at` $lanes^ `in` type($lanes))? (`place` $place^ `:` type($place))? `base` `(` $base `)` `pairs` `(` $pairs `)` (`backward` $backward^)? (`table` $table^)? attr-dict `:` type($input) `->` type($result)}];
 }
 
 def Loop_ReshapeOp : Loop_FeatureOp<"reshape"> {

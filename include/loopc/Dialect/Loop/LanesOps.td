@@ -20,8 +20,8 @@ def Loop_DrawOp : Loop_Op<"draw", LanesForm, [Symbol]> {
     loop.draw @s0 field "draw.s0" law(#loop.law<truncated_normal, std = 0.02, cut = 3.0>) : tensor<32xf32>
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$field, Loop_LawAttr:$law, TypeAttr:$type);
-  let assemblyFormat = "$sym_name `field` $field `law` `(` $law `)` `:` $type attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$field, Loop_LawAttr:$law, TypeAttr:$type, UnitAttr:$iteration, UnitAttr:$shared);
+  let assemblyFormat = "$sym_name `field` $field `law` `(` $law `)` `:` $type (`iteration` $iteration^)? (`shared` $shared^)? attr-dict";
 }
 def Loop_ScheduleOp : Loop_Op<"schedule", LanesForm> {
   let summary = "the ways a lane takes through the stages; the first stage named is where it is born";

@@ -52,7 +52,8 @@ def Loop_ActKind : Loop_Enum<"ActKind", "pointwise function with a name in the f
 def Loop_ActKindAttr : Loop_EnumAttr<Loop_ActKind, "act_kind">;
 
 def Loop_ReduceKind : Loop_Enum<"ReduceKind", "how a feature axis is reduced", [
-  I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>, I32EnumAttrCase<"min", 2>, I32EnumAttrCase<"mean", 3>]>;
+  I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>, I32EnumAttrCase<"min", 2>, I32EnumAttrCase<"mean", 3>,
+  I32EnumAttrCase<"argmax", 4>, I32EnumAttrCase<"last", 5>]>;
 def Loop_ReduceKindAttr : Loop_EnumAttr<Loop_ReduceKind, "reduce_kind">;
 
 def Loop_Pairs : Loop_Enum<"Pairs", "which two features a rotation turns", [
@@ -69,7 +70,8 @@ def Loop_KVKeep : Loop_Enum<"KVKeep", "which row of a finished token stays in th
   I32EnumAttrCase<"last", 0>, I32EnumAttrCase<"first", 1>, I32EnumAttrCase<"mean", 2>]>;
 def Loop_Holes : Loop_Enum<"Holes", "what is read where an older token wrote no plane", [
   I32EnumAttrCase<"refuse", 0>, I32EnumAttrCase<"last_exited", 1>, I32EnumAttrCase<"always_last", 2>,
-  I32EnumAttrCase<"latest", 3>, I32EnumAttrCase<"skip", 4>, I32EnumAttrCase<"zero", 5>]>;
+  I32EnumAttrCase<"latest", 3>, I32EnumAttrCase<"skip", 4>, I32EnumAttrCase<"zero", 5>,
+  I32EnumAttrCase<"last_if_hole", 6>]>;
 def Loop_CallOrder : Loop_Enum<"CallOrder", "the order in which tokens and iterations of a prompt are processed", [
   I32EnumAttrCase<"free", 0>, I32EnumAttrCase<"token", 1>, I32EnumAttrCase<"pass", 2>, I32EnumAttrCase<"by_call", 3>]>;
 def Loop_Grain : Loop_Enum<"Grain", "what leaves together", [
@@ -82,7 +84,7 @@ def Loop_OrderKind : Loop_Enum<"OrderKind", "the order of a reduction", [
   I32EnumAttrCase<"chain", 0>, I32EnumAttrCase<"panel", 1>, I32EnumAttrCase<"keys", 2>]>;
 def Loop_LawKind : Loop_Enum<"LawKind", "a distribution", [
   I32EnumAttrCase<"constant", 0>, I32EnumAttrCase<"normal", 1>, I32EnumAttrCase<"truncated_normal", 2>,
-  I32EnumAttrCase<"uniform", 3>, I32EnumAttrCase<"standardised_normal", 4>]>;
+  I32EnumAttrCase<"uniform", 3>, I32EnumAttrCase<"standardised_normal", 4>, I32EnumAttrCase<"position", 5>]>;
 def Loop_Column : Loop_Enum<"Column", "a column of the lanes", [
   I32EnumAttrCase<"token", 0>, I32EnumAttrCase<"position", 1>, I32EnumAttrCase<"iteration", 2>,
   I32EnumAttrCase<"limit", 3>]>;

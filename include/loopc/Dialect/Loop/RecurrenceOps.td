@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 def Loop_YieldOp : Loop_Op<"yield", AnyForm, [Terminator, Pure, ReturnLike, AttrSizedOperandSegments,
-                                               ParentOneOf<["RecurOp", "StackOp", "WhereOp"]>]> {
+                                               ParentOneOf<["RecurOp", "StackOp", "WhereOp", "CheckOp"]>]> {
   let summary = "the next states of a body; `exit` is the exit test of a recur that has one";
   let description = [{
     ```mlir
@@ -96,16 +96,43 @@ def Loop_WhereOp : Loop_Op<"where", AnyForm, [AttrSizedOperandSegments, AttrSize
   let hasRegionVerifier = 1;
 }
 
+def Loop_CheckOp : Loop_Op<"check", AnyForm, [AttrSizedOperandSegments, AttrSizedResultSegments, SingleBlock]> {
+  let summary = "an exit test beside the iteration: runs only where a test is due; may read the readout as if the loop ended now";
+  let description = [{
+    Block arguments are (states…, cache?), the body yields them and the flag. Elsewhere the states are kept and the flag
+    is false. In SOURCE and PLANNED it stands in the body of the scheduled recur, which yields its flag as exit; a site
+    of the readout that attends here writes the token's own row, which the final readout writes again. In LANES it
+    follows the recur and becomes the stages `check` and, behind a `loop.fold`, `decide`.
+
+    ```mlir
+    // with %e : tensor<f32>, %p : tensor<f32>
+    %q, %stop = loop.check state(%p : tensor<f32>) {
+    ^bb0(%old: tensor<f32>):
+      %less = arith.cmpf olt, %e, %old : tensor<f32>
+      loop.yield %e : tensor<f32> exit(%less : tensor<i1>)
+    } -> tensor<f32> exit tensor<i1>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$states, Optional<Loop_CacheType>:$cache);
+  let results = (outs Variadic<AnyRankedTensor>:$results, AnyRankedTensor:$stop, Optional<Loop_CacheType>:$outCache);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{(`state` `(` $states^ `:` type($states) `)`)? (`cache` `(` $cache^ `:` type($cache) `)`)? $body
+    (`->` type($results)^)? `exit` type($stop) (`cache` type($outCache)^)? attr-dict}];
+  let hasRegionVerifier = 1;
+}
+
 def Loop_NoiseOp : Loop_Op<"noise", SourceForm, [Pure]> {
   let summary = "a named draw: an input of every token with a default distribution, keyed by (seed, name, position)";
   let description = [{
+    `iteration`: another value in each iteration of the loop around; `shared`: one for all sequences and positions.
+
     ```mlir
     %s0 = loop.noise "s0" law(#loop.law<truncated_normal, std = 0.02, cut = 3.0>) : tensor<32xf32>
     ```
   }];
-  let arguments = (ins StrAttr:$name, Loop_LawAttr:$law);
+  let arguments = (ins StrAttr:$name, Loop_LawAttr:$law, UnitAttr:$iteration, UnitAttr:$shared);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$name `law` `(` $law `)` attr-dict `:` type($result)";
+  let assemblyFormat = "$name `law` `(` $law `)` (`iteration` $iteration^)? (`shared` $shared^)? attr-dict `:` type($result)";
 }
 
 def Loop_StopGradientOp : Loop_Op<"stop_gradient", AnyForm, [Pure, AllTypesMatch<["input", "result"]>]> {

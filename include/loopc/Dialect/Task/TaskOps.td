@@ -302,7 +302,7 @@ def Task_DotOp : Task_ItemOp<"dot"> {
   let assemblyFormat = !strconcat(inOut, " attr-dict");
 }
 def Task_RopeOp : Task_ItemOp<"rope"> {
-  let summary = "rotary position embedding over the last axis: ins x; the position is the column's";
+  let summary = "rotary position embedding over the last axis: ins x, place?; the position is place, else the column's";
   let description = [{
     ```mlir
     // with %q : !task.mem<128, f32>, %y : !task.mem<128, f32>

@@ -39,7 +39,8 @@ enum Fault : uint32_t {
   FaultRecomputeFull = 16, ///< pitfall 6: positions computed again forget their given exit
 };
 
-/// Values of a draw given by position instead of drawn: value of position p is values[(p - first) * elements ...].
+/// Values of a draw given by position instead of drawn: value of position p is values[(p - first) * elements ...]; of
+/// a draw for each iteration all of a position's values, loops * elements, follow each other.
 struct GivenDraw {
   uint32_t first = 0;
   std::vector<float> values = {};
@@ -57,6 +58,14 @@ struct SequenceOptions {
   /// empty, the model's own test is not used. Leave or Select says what an exit does.
   std::vector<int32_t> exitAfter = {};
   std::map<std::string, GivenDraw> draws = {};
+  /// Warm starts: state field -> field of the token before. After the first feed a token's state starts from what that
+  /// field held after the final readout of the last final token; such tokens are taken one at a time.
+  std::map<std::string, std::string> warm = {};
+  /// Sequences of one number > 0 advance together and leave only when a test of each has fired; the logits of each are
+  /// those of its own exit, all rows those of the last iteration (as published for batches of Huginn).
+  uint32_t group = 0;
+  /// Where no test fired, the readout takes the state of the last test instead of the last iteration (as published).
+  bool lastCheck = false;
   PrefillOrder order = PrefillOrder::Declared;
   uint32_t prefix = 0; ///< positions below are seen by all (prefix masks)
 };
@@ -70,6 +79,11 @@ struct FeedOptions {
   /// Also logits after every iteration, as if the loop ended there: coda and head run on a copy of the state, with
   /// coda rows of their own (one plane per iteration, seen by later readouts of that iteration).
   bool everyIteration = false;
+  /// Iterations of these tokens (at most those of the sequence, whose exits must be ones that leave); 0: as usual.
+  int32_t loops = 0;
+  bool noExit = false; ///< the model's exit is not tested for these tokens
+  /// Values of draws for these tokens, instead of the sequence's from here on (`first` is not used).
+  std::map<std::string, GivenDraw> draws = {};
   /// Bank fields to copy out (see Observation), of the positions that have logits; All for LogitsFor::None.
   std::vector<std::string> observe = {};
 };
@@ -89,6 +103,7 @@ struct FeedResult {
   std::vector<float> logits;          ///< [rows, vocab]; empty for LogitsFor::None
   std::vector<float> iterationLogits; ///< [rows, loops, vocab], zero where not executed; empty unless asked
   std::vector<int32_t> depth;         ///< [count] iterations completed in the state that the readout took
+  std::vector<uint8_t> fired;         ///< [count] 1 where the model's exit fired
   std::vector<int32_t> executed;      ///< [count] iterations run
   std::map<std::string, Observation> observed;
   std::span<const float> row(uint32_t r) const { return {logits.data() + size_t(r) * vocab, vocab}; }
@@ -149,6 +164,8 @@ public:
   /// Iterations in the state of each final position (see FeedResult::depth).
   std::span<const int32_t> depths(SequenceId id) const;
   int32_t loops(SequenceId id) const;
+  /// Which planes iterations write, and what stands for those that they did not.
+  const Policy &policy(SequenceId id) const;
 
   /// Keys (kv = 0) or values (kv = 1) as the generated code sees them in `plane`, positions [first, last).
   KvBlock readKv(SequenceId id, Stage stage, size_t site, int64_t layer, int kv, uint32_t plane, uint32_t first,

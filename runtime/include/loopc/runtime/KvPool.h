@@ -41,6 +41,9 @@ public:
 
   /// A page with one hold, its rows unreferenced and filled. Throws Error if the budget has no room.
   int32_t takePage();
+  /// A row of zeros that stays; references to it are not counted.
+  int32_t zeroRow();
+  bool isZeroRow(int32_t row) const { return zeroPage >= 0 && row == zeroPage * int32_t(LOOPC_PAGE_ROWS); }
   void holdPage(int32_t page);
   void dropPage(int32_t page);
   /// Counts references of a row of a page. The last one to go fills the row.
@@ -53,7 +56,7 @@ public:
   uint32_t references(int32_t row) const { return rows[size_t(row)]; }
   uint32_t holds(int32_t page) const { return pages[size_t(page)].holds; }
 
-  uint64_t pagesInUse() const { return inUse; }
+  uint64_t pagesInUse() const { return inUse - (zeroPage >= 0); }
   uint64_t pagesPeak() const { return peak; }
   /// Rows with at least one reference.
   uint64_t rowsInUse() const;
@@ -80,6 +83,7 @@ private:
   std::vector<uint16_t> rows;
   std::vector<int32_t> freePages;
   uint64_t inUse = 0, peak = 0;
+  int32_t zeroPage = -1;
 };
 
 } // namespace loopc::rt

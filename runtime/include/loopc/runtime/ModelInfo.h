@@ -14,9 +14,10 @@
 
 namespace loopc::rt {
 
-/// The four stages, in the order in which a token passes them (design: runtime.md §3).
-enum class Stage : uint8_t { Prelude = 0, Core, Coda, Head };
-inline constexpr size_t stageCount = 4;
+/// The stages, in the order in which a token passes them (design: runtime.md §3). Check and decide are an exit test that
+/// stands beside the iteration.
+enum class Stage : uint8_t { Prelude = 0, Core, Check, Decide, Coda, Head };
+inline constexpr size_t stageCount = 6;
 std::string_view stageName(Stage stage);
 
 /// One named value of a state bank slot. `shape` is the value of one lane (no lane axis); dtype F32, BF16, F16 or I32.
@@ -36,6 +37,9 @@ struct DrawInfo {
   Law law;
   /// Law standardised_normal: the vector x of one token becomes (x - mean) / (std + 1e-8), std with n - 1.
   bool standardise = false;
+  bool iteration = false; ///< another value in each iteration: written before the call that runs it
+  bool position = false;  ///< not random: the position
+  bool shared = false;    ///< one for all requests and positions
 };
 
 /// A run-time option of a sequence (an f32 of loopc_sequence::knobs, in this order).
@@ -131,6 +135,7 @@ struct ExitInfo {
   std::string mode; ///< leave, select or empty: decided by the policy
   int32_t min = 1;  ///< iterations before the test may act
   int32_t every = 1;
+  bool check = false; ///< tested by the stages check and decide, which leave the flag in field `exit.stop`
 };
 
 /// All an engine needs to know. `json` keeps the text for `explain` and for keys that are not read here.

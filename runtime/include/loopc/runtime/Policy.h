@@ -8,7 +8,9 @@
 namespace loopc::rt {
 
 /// What the entries of planes that an exited token never wrote become.
-enum class Holes : uint8_t { Refuse, LastExited, AlwaysLast };
+/// Skip: nothing, the token is not seen there. Zero: a key and a value of zeros that take part in the softmax.
+/// LastIfHole: from the shallowest exit of the sequence on, every plane of every token becomes its last.
+enum class Holes : uint8_t { Refuse, LastExited, AlwaysLast, Skip, Zero, LastIfHole };
 
 /// The policy of one artefact at one loop count. Generated code follows *logical* planes: the step (iteration * steps +
 /// layer-step), or 0 if it was compiled for one plane. A logical plane names the rows of *kept* plane kept[step]. So

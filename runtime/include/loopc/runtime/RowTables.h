@@ -77,6 +77,7 @@ private:
   int corePool, codaPool;
   bool faultShare = false;
   uint32_t room = 0;
+  int32_t shallowest = 0; ///< Holes::LastIfHole: iterations from here on are last ones
   std::vector<int32_t> firstStep;           ///< [plane with rows of its own] first step that writes it
   std::vector<std::vector<int32_t>> planes; ///< [pool][plane * room + position]
   std::vector<std::vector<Plane>> openPages; ///< [pool][plane with rows of its own]
