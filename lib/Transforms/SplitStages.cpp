@@ -278,7 +278,7 @@ void Splitter::storeCheck(StageIndex index, SmallVectorImpl<std::pair<Value, std
   };
   for (auto [i, state] : llvm::enumerate(check.getStates())) {
     Value value = yield.getValues()[i];
-    bool late = parts[Decide].used && (decides(value.getDefiningOp()) ||
+    bool late = parts[Decide].used && (decides(value.getDefiningOp()) || value.getDefiningOp<FoldOp>() ||
                                        llvm::any_of(body.getArgument(i).getUsers(), [&](Operation *user) { return decides(user); }));
     if (index == (late ? Decide : Check))
       stores.emplace_back(value, fieldOf(state));

@@ -114,6 +114,7 @@ struct SequenceRun {
   std::vector<int32_t> executed; ///< of the positions that are there at the end
   std::vector<int32_t> ran;      ///< iterations of every token fed
   std::vector<uint8_t> fired;
+  std::vector<int64_t> call; ///< of every token fed: its call
   std::vector<double> labels;
   int64_t minLoops = 1, checkEvery = 1, untested = 0; ///< of tests; the first rows without
   std::map<std::string, rt::Observation> observed;

@@ -160,8 +160,8 @@ private:
       return make(run.positions, 1, 1, run.ran);
     if (name == "fired")
       return make(run.positions, 1, 1, run.fired);
-    if (name == "tests" || name == "tested")
-      return tests(name == "tested" ? &expr.args[0] : nullptr);
+    if (name == "tests" || name == "tested" || name == "tested_mean")
+      return tests(name == "tests" ? nullptr : &expr.args[0], name == "tested_mean");
     if (name == "cross_entropy")
       return crossEntropy(value(expr.args[0]));
     if (name == "depth")
@@ -239,7 +239,7 @@ private:
   }
 
   /// Iterations after which the exit was tested, for each row: their number, or the values that `of` had there.
-  SequenceValue tests(const Expr *of) {
+  SequenceValue tests(const Expr *of, bool mean) {
     SequenceValue result;
     result.rows = run.positions;
     const rt::Observation *seen = of && of->kind == Kind::Name ? observed(of->text) : nullptr;
@@ -249,8 +249,15 @@ private:
     result.padded = of != nullptr;
     for (int64_t row = 0; row < run.positions; ++row) {
       std::vector<double> values;
-      for (int64_t done = run.minLoops; row >= run.untested && done <= run.ran[size_t(row)]; done += run.checkEvery)
-        values.push_back(seen ? seen->iterations[size_t(row * run.loops + done - 1)] : 0);
+      for (int64_t done = run.minLoops; row >= run.untested && done <= run.ran[size_t(row)]; done += run.checkEvery) {
+        double sum = 0, count = 0;
+        for (int64_t other = 0; seen && other < run.positions; ++other)
+          if (mean ? run.call[size_t(other)] == run.call[size_t(row)] : other == row) {
+            sum += seen->iterations[size_t(other * run.loops + done - 1)];
+            ++count;
+          }
+        values.push_back(seen ? sum / count : 0);
+      }
       if (!of)
         values = {double(values.size())};
       values.resize(size_t(result.steps), -1);

@@ -230,6 +230,7 @@ private:
     run.executed.insert(run.executed.end(), result.executed.begin(), result.executed.end());
     run.ran.insert(run.ran.end(), result.executed.begin(), result.executed.end());
     run.fired.insert(run.fired.end(), result.fired.begin(), result.fired.end());
+    run.call.insert(run.call.end(), result.count, run.call.empty() ? 0 : run.call.back() + 1);
     for (const auto &[field, from] : result.observed) {
       rt::Observation &to = run.observed[field];
       to.shape = from.shape;

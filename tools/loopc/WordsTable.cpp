@@ -27,6 +27,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"fired", 0},     // 1 where the model's exit fired
       {"tests", 0},     // number of tests of the model's exit
       {"tested", 1},    // a value of the test at each test, then -1
+      {"tested_mean", 1}, // its mean over the tokens of the call
       {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
       {"accepted", 0},  // by round of speculation: drafts that stand
