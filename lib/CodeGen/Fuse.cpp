@@ -23,7 +23,6 @@ Operation *nextAction(Operation *op) {
   return op;
 }
 
-bool uses(ItemOpInterface item, Value memory) { return llvm::is_contained(item->getOperands(), memory); }
 
 //===-- epilogues -------------------------------------------------------------------------------------------------===//
 
@@ -150,6 +149,12 @@ LogicalResult between(Operation *begin, Operation *end, SmallVectorImpl<ItemOpIn
   return failure();
 }
 
+/// Fields of one place are one memory, although every load and store names it anew.
+bool aliases(Value a, Value b) {
+  auto field = a.getDefiningOp<FieldOp>(), other = b.getDefiningOp<FieldOp>();
+  return a == b || (field && other && field.getOffset() == other.getOffset());
+}
+
 bool removeCopy(MapOp map) {
   Value from = map.getIns()[0], to = map.getOuts()[0];
   auto buffer = from.getDefiningOp<BufferOp>();
@@ -174,7 +179,7 @@ bool removeCopy(MapOp map) {
   if (failed(between(writer, map, items)))
     return false;
   for (ItemOpInterface other : items)
-    if (uses(other, to))
+    if (llvm::any_of(other->getOperands(), [&](Value memory) { return aliases(memory, to); }))
       return false;
   for (Operation *user : from.getUsers()) // every reader stands before the copy
     if (user != writer && user != map && !llvm::is_contained(items, cast<ItemOpInterface>(user)))
@@ -187,7 +192,7 @@ bool removeCopy(MapOp map) {
     if (memory == from)
       written = viewOf(source, ins + i);
   for (auto [i, memory] : llvm::enumerate(source->getOperands())) {
-    if (memory != to)
+    if (!aliases(memory, to))
       continue;
     if (i >= ins || !source.isElementwise() || viewOf(source, i) != written || (isa<GemmOp>(writer) && i < 2))
       return false;
