@@ -23,7 +23,6 @@ Operation *nextAction(Operation *op) {
   return op;
 }
 
-
 //===-- epilogues -------------------------------------------------------------------------------------------------===//
 
 // The map behind a linear that may move into it, or null.
