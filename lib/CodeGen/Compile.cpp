@@ -55,6 +55,8 @@ public:
       return failure();
     if (options.vectorBits)
       stats.target.vectorBits = options.vectorBits;
+    if (options.vectorBits == 512)
+      stats.target.registers = 32;
     auto models = module.getOps<loop::ModelOp>();
     if (models.empty()) {
       error = "expected a module with a loop.model, but got none";
@@ -86,8 +88,9 @@ public:
     PassManager lower(module.getContext());
     // The counter of cycles is a constant clock on x86; ARM keeps its own from programs but has a clock beside it.
     bool arm = machine->getTargetTriple().isAArch64();
-    lower.addPass(createTaskToCpuPass(
-        CpuOptions{stats.target.vectorBits, !options.profile ? "" : arm ? "llvm.readsteadycounter" : "llvm.readcyclecounter"}));
+    lower.addPass(createTaskToCpuPass(CpuOptions{stats.target.vectorBits,
+                                                 !options.profile ? "" : arm ? "llvm.readsteadycounter" : "llvm.readcyclecounter",
+                                                 stats.target.registers, stats.target.features}));
     if (failed(lower.run(module)))
       return failure();
     SmallVector<StageMemory> memory;

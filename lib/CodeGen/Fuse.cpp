@@ -1,4 +1,4 @@
-// task-fuse: maps that only follow a linear become its epilogue; copies into states, fields and outputs go away.
+// task-fuse: maps that only follow a linear become its epilogue, roundings behind attention go into it; copies into states, fields and outputs go away.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Neither changes a number: an element is computed by the same scalar ops in the same order, only elsewhere.
@@ -116,6 +116,44 @@ void fuseEpilogue(GemmOp gemm, MapOp map) {
     mapPhase->erase();
 }
 
+//===-- attention -------------------------------------------------------------------------------------------------===//
+
+// What attention gives is only rounded to bf16 by the map behind it: then it writes it so.
+void fuseRounding(AttendOp attend) {
+  auto phase = cast<PhaseOp>(attend->getParentOp());
+  auto next = dyn_cast_or_null<PhaseOp>(nextAction(phase));
+  if (!next || next.getItems() != Items::rows || next.getList() != phase.getList() || next.getBody().front().empty())
+    return;
+  auto map = dyn_cast<MapOp>(next.getBody().front().front());
+  Value from = attend.getOuts()[0];
+  if (!map || map.getIns().size() != 1 || map.getOuts().size() != 1 || map.getIns()[0] != from || !from.hasNUses(2) ||
+      !from.getDefiningOp<BufferOp>() || !map.getOuts()[0].getDefiningOp<BufferOp>())
+    return;
+  Block &body = map.getBody().front();
+  auto rounding = dyn_cast<arith::TruncFOp>(body.front());
+  if (!rounding || rounding->getNextNode() != body.getTerminator() || !rounding.getType().isBF16() || !rounding.getIn().getType().isF32() ||
+      body.getTerminator()->getOperand(0) != rounding.getResult())
+    return;
+  Value to = map.getOuts()[0];
+  auto whole = [](ItemOpInterface item, unsigned i, int64_t count) {
+    return viewOf(item, i).getOffset() == 0 && viewOf(item, i).getStrides().back() == 1 &&
+           cast<MemType>(item->getOperand(i).getType()).getCount() == count;
+  };
+  ArrayRef<int64_t> heads = attend.getShape();
+  int64_t count = heads[0] * heads[1];
+  if (map.getShape().size() != 1 || map.getShape()[0] != count || viewOf(attend, 1).getStrides()[0] != heads[1] || !whole(attend, 1, count) ||
+      !whole(map, 0, count) || !whole(map, 1, count))
+    return;
+  Operation *def = to.getDefiningOp();
+  if (def->getBlock() == phase->getBlock() && phase->isBeforeInBlock(def))
+    def->moveBefore(phase);
+  attend.getOutsMutable().assign(to);
+  map.erase();
+  from.getDefiningOp()->erase();
+  if (next.getBody().front().empty())
+    next.erase();
+}
+
 //===-- copies ----------------------------------------------------------------------------------------------------===//
 
 bool isCopy(MapOp map) {
@@ -210,7 +248,7 @@ bool removeCopy(MapOp map) {
 struct FusePass : PassWrapper<FusePass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FusePass)
   StringRef getArgument() const final { return "task-fuse"; }
-  StringRef getDescription() const final { return "epilogues of linears, copies that are not needed"; }
+  StringRef getDescription() const final { return "epilogues of linears, rounding behind attention, copies that are not needed"; }
   void runOnOperation() final {
     for (auto program : getOperation().getOps<ProgramOp>()) {
       SmallVector<GemmOp> gemms;
@@ -218,6 +256,10 @@ struct FusePass : PassWrapper<FusePass, OperationPass<ModuleOp>> {
       for (GemmOp gemm : gemms)
         if (MapOp map = followingMap(cast<PhaseOp>(gemm->getParentOp()), gemm))
           fuseEpilogue(gemm, map);
+      SmallVector<AttendOp> attends;
+      program.walk([&](AttendOp attend) { attends.push_back(attend); });
+      for (AttendOp attend : attends)
+        fuseRounding(attend);
       for (bool changed = true; changed;) {
         changed = false;
         SmallVector<MapOp> copies;

@@ -24,24 +24,45 @@ using namespace loopc::codegen;
 
 std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::StringRef cpu, TargetDescription &description,
                                                                         std::string &error) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
-  llvm::InitializeNativeTargetAsmParser();
+  llvm::InitializeAllTargetInfos();
+  llvm::InitializeAllTargets();
+  llvm::InitializeAllTargetMCs();
+  llvm::InitializeAllAsmPrinters();
+  llvm::InitializeAllAsmParsers();
   llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
+  bool host = cpu.empty() || cpu == "host";
+  auto knows = [&] {
+    std::unique_ptr<llvm::MCSubtargetInfo> info(target->createMCSubtargetInfo(triple, "", ""));
+    return info && info->isCPUStringValid(cpu);
+  };
+  // A name of the other architecture says which one is meant.
+  if (!host && !knows())
+    for (const char *other : {"x86_64", "aarch64"}) {
+      llvm::Triple changed(triple);
+      changed.setArchName(other);
+      std::string ignored;
+      const llvm::Target *found = llvm::TargetRegistry::lookupTarget(changed, ignored);
+      std::swap(triple, changed);
+      std::swap(target, found);
+      if (target && knows())
+        break;
+      std::swap(triple, changed);
+      std::swap(target, found);
+    }
   // Of this machine the features count, never the name: virtual machines hide it.
   std::string features;
   description.features.clear();
-  if (cpu.empty() || cpu == "host")
+  if (host)
     for (const auto &[name, on] : llvm::sys::getHostCPUFeatures()) {
       features += (features.empty() ? "" : ",") + std::string(on ? "+" : "-") + name.str();
       if (on)
         description.features.push_back(name.str());
     }
-  std::string name = cpu.empty() || cpu == "host" ? "x86-64" : cpu.str();
-  if (triple.getArch() != llvm::Triple::x86_64 && (cpu.empty() || cpu == "host"))
+  std::string name = host ? "x86-64" : cpu.str();
+  if (triple.getArch() != llvm::Triple::x86_64 && host)
     name = llvm::sys::getHostCPUName().str();
   std::unique_ptr<llvm::MCSubtargetInfo> info(target->createMCSubtargetInfo(triple, name, features));
   if (!info || !info->isCPUStringValid(name)) {
@@ -51,15 +72,15 @@ std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::S
   if (description.features.empty())
     for (const llvm::SubtargetFeatureKV &feature : info->getEnabledProcessorFeatures())
       description.features.push_back(feature.Key);
-  auto has = [&](llvm::StringRef feature) { return llvm::is_contained(description.features, feature.str()); };
   // Every sum of products is a chain of fused multiply-adds: without the instruction each would be a library call.
-  if (triple.getArch() == llvm::Triple::x86_64 && !has("fma")) {
+  if (triple.getArch() == llvm::Triple::x86_64 && !description.has("fma")) {
     error = "expected a CPU with fused multiply-add (x86-64-v3 or later), but got " + name;
     return nullptr;
   }
   description.triple = triple.str();
   description.cpu = name;
-  description.vectorBits = has("avx512f") ? 512 : has("avx2") ? 256 : 128;
+  description.vectorBits = description.has("avx512f") ? 512 : description.has("avx2") ? 256 : 128;
+  description.registers = description.has("avx512f") || triple.isAArch64() ? 32 : 16;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict; // a fused multiply-add stands where it is written, nowhere else
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, name, features, options, llvm::Reloc::PIC_,
@@ -70,15 +91,15 @@ void loopc::codegen::optimizeModule(llvm::Module &module, llvm::TargetMachine &m
   module.setDataLayout(machine.createDataLayout());
   module.setTargetTriple(machine.getTargetTriple());
   llvm::StringRef features = machine.getTargetFeatureString();
-  bool wide = features.contains("+avx512f") || machine.getTargetCPU() == "sapphirerapids" || machine.getTargetCPU().starts_with("znver4");
+  bool host = machine.getTargetCPU() == "x86-64"; // this machine: its name decides the order of instructions only
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;
     function.addFnAttr("target-cpu", machine.getTargetCPU());
-    function.addFnAttr("tune-cpu", llvm::sys::getHostCPUName());
+    function.addFnAttr("tune-cpu", host ? llvm::sys::getHostCPUName() : machine.getTargetCPU());
     if (!features.empty())
       function.addFnAttr("target-features", features);
-    if (wide)
+    if (machine.getTargetTriple().isX86() && machine.getMCSubtargetInfo()->checkFeatures("+avx512f"))
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
     function.addFnAttr("no-builtins"); // no loop becomes a call of the C library

@@ -31,7 +31,7 @@ struct Measured {
 Measured measure(const BenchOptions &options, rt::Executor &executor, const std::function<void()> &counted) {
   const rt::ModelInfo &info = executor.info();
   rt::EngineOptions engineOptions;
-  engineOptions.capacity = uint32_t(std::max(options.batch, 64));
+  engineOptions.capacity = std::max(engineOptions.capacity, uint32_t(options.batch));
   rt::SequenceOptions sequence;
   sequence.exit = rt::ExitMode::Off;
   if (options.loops)

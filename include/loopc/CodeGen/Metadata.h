@@ -5,6 +5,7 @@
 
 #include "loopc/CodeGen/Layout.h"
 #include <string>
+#include <algorithm>
 #include <vector>
 
 namespace loopc::codegen {
@@ -22,6 +23,9 @@ struct TargetDescription {
   std::string triple, cpu;
   std::vector<std::string> features;
   unsigned vectorBits = 256;
+  unsigned registers = 16; ///< vector registers of that width
+
+  bool has(llvm::StringRef feature) const { return std::find(features.begin(), features.end(), feature) != features.end(); }
 };
 
 struct MetadataOptions {

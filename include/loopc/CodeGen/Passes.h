@@ -23,6 +23,8 @@ std::unique_ptr<mlir::Pass> createTaskCheckPass();
 struct CpuOptions {
   unsigned vectorBits = 256; ///< width of the registers: 128, 256 or 512
   std::string clock;         ///< LLVM intrinsic whose ticks each phase and each wait are timed in; empty: no time is taken
+  unsigned registers = 16;
+  std::vector<std::string> features; ///< LLVM's names
 };
 /// task-to-cpu: task.programs become functions of scf, arith, vector and llvm ops.
 std::unique_ptr<mlir::Pass> createTaskToCpuPass(CpuOptions options = {});

@@ -24,7 +24,7 @@ struct ScratchPlan {
 
 /// Rows of a linear that are worked on at once; they are gathered into scratch. So many that a weight from memory is used
 /// often enough, so few that a block of k of them stays in an L2 cache.
-inline constexpr int64_t gemmRows = 192;
+inline constexpr int64_t gemmRows = 256;
 /// Panels of a linear that are computed before their epilogue.
 inline constexpr int64_t gemmPanels = 4;
 
@@ -81,8 +81,9 @@ llvm::SmallVector<mlir::Value> emitElements(PhaseContext &ctx, mlir::Block &bloc
 /// The function `sum of rows times panels` for weights of a format, made once per module:
 /// (x, x row bytes, rows, panels, panel count, blocks of k, out, out row bytes, widenedBytes() of private memory).
 /// Order chain for every number of rows.
-mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, const WeightFormat &format);
-int64_t widenedBytes(const WeightFormat &format);
+/// `input`: what the rows were before they became f32; its values decide which instructions are exact.
+mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, const WeightFormat &format, mlir::Type input);
+int64_t widenedBytes(const WeightFormat &format, int64_t k);
 
 } // namespace loopc::codegen
 #endif

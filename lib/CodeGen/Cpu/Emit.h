@@ -3,6 +3,7 @@
 #ifndef LOOPC_LIB_CODEGEN_CPU_EMIT_H
 #define LOOPC_LIB_CODEGEN_CPU_EMIT_H
 
+#include "loopc/CodeGen/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -17,9 +18,12 @@ struct Emit {
   mlir::Location loc;
   unsigned vectorBits;
   unsigned registers; ///< vector registers
+  llvm::ArrayRef<std::string> features;
 
-  Emit(mlir::OpBuilder builder, mlir::Location loc, unsigned vectorBits)
-      : b(builder), loc(loc), vectorBits(vectorBits), registers(vectorBits >= 512 ? 32 : 16) {}
+  Emit(mlir::OpBuilder builder, mlir::Location loc, const CpuOptions &target)
+      : b(builder), loc(loc), vectorBits(target.vectorBits), registers(target.registers), features(target.features) {}
+
+  bool has(llvm::StringRef feature) const { return llvm::is_contained(features, feature.str()); }
 
   /// f32 elements of a register.
   int64_t lanes() const { return vectorBits / 32; }

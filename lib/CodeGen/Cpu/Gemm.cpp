@@ -10,7 +10,6 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   Emit &e = ctx.e;
   int64_t n = op.getShape()[0], k = op.getK(), groups = op.getGroups();
   const WeightFormat &format = weightFormat(op.getIns()[1].getDefiningOp<task::ParamOp>());
-  LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format);
   for (Value memory : op.getIns())
     ctx.root(memory);
   for (Value memory : op.getOuts())
@@ -22,11 +21,12 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   int64_t tileBytes = gemmRows * ldt;
   Value xs = e.at(ctx.scratch, scratch.reserve(gemmRows * ldx));
   Value tiles = e.at(ctx.scratch, scratch.reserve(groups * tileBytes));
-  Value widened = e.at(ctx.scratch, scratch.reserve(widenedBytes(format)));
+  Value widened = e.at(ctx.scratch, scratch.reserve(widenedBytes(format, k)));
   Value weights = ctx.row(op.getIns()[1], e.c(0));
   Value input = op.getIns()[0];
   Type inputElement = cast<task::MemType>(input.getType()).getElement();
   int64_t inputWidth = task::getByteWidth(inputElement);
+  LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format, inputElement);
   auto [begin, end] = ctx.cut(e.c(panels));
 
   // The columns of panel `panel` (index `local` in the tile) of one row.
@@ -72,8 +72,11 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   };
 
   e.when(e.cmp(arith::CmpIPredicate::slt, begin, end), [&, begin = begin, end = end] {
-    e.loop(e.c(0), ctx.count, e.c(gemmRows), [&](Value first) {
-      Value rows = e.min(e.c(gemmRows), e.sub(ctx.count, first));
+    // Rounds of equally many rows.
+    Value rounds = e.max(e.c(1), e.div(e.add(ctx.count, gemmRows - 1), gemmRows));
+    Value most = e.max(e.c(1), e.div(e.add(ctx.count, e.sub(rounds, e.c(1))), rounds));
+    e.loop(e.c(0), ctx.count, most, [&](Value first) {
+      Value rows = e.min(most, e.sub(ctx.count, first));
       e.loop(e.c(0), rows, e.c(1), [&](Value i) {
         Value from = e.at(ctx.row(input, ctx.listed(e.add(first, i))), viewOf(0).getOffset() * inputWidth);
         Value to = e.at(xs, e.mul(i, ldx));

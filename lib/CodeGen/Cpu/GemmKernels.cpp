@@ -5,7 +5,8 @@
 // once: accumulators may rest in memory between two blocks of k, which changes no bit. So a row's bits do not depend on
 // the rows beside it.
 //
-//   1 row         several panels side by side, all k: as many streams from memory as registers allow
+//   1 row         several panels side by side, all k: as many streams from memory as registers allow; bf16 rows on
+//                 machines with vdpbf16ps: its two additions are the chain's, upper half of a word first
 //   a tile        rows times a group of columns in registers, weights decoded where they are used
 //   more rows     a block of k of one panel (widened to f32 once, if it is not) times tile after tile of rows
 #include "Context.h"
@@ -18,12 +19,14 @@ namespace {
 
 /// k of a block: 32 columns of it are half of an L1 cache of 32 KB.
 constexpr int64_t blockK = 128;
+/// Fewer rows than this leave a stream of weights its caches.
+constexpr int64_t streamRows = 32;
 /// Bytes that a stream of weights is asked for ahead of its use.
 constexpr int64_t aheadBytes = 2048;
 
 class KernelWriter {
 public:
-  KernelWriter(Emit &e, const WeightFormat &format, Block *entry) : e(e), format(format) {
+  KernelWriter(Emit &e, const WeightFormat &format, bool dots, Block *entry) : e(e), format(format), dots(dots) {
     auto arg = [&](int n) -> Value { return entry->getArgument(n); };
     x = arg(0), ldx = arg(1), rows = arg(2), w = arg(3), panels = arg(4), blocks = arg(5), out = arg(6), ldo = arg(7), widened = arg(8);
     panelBytes = e.mul(blocks, format.blockBytes());
@@ -32,13 +35,13 @@ public:
   }
 
   void write() {
-    is(rows, 1, [&] { oneRow(); }, [&] {
+    is(rows, 1, [&] { dots ? oneRowOfDots() : oneRow(); }, [&] {
       e.loop(e.c(0), rows, e.c(1), [&](Value i) {
         e.loop(e.c(0), e.mul(panels, 4), e.c(1), [&](Value j) {
           e.store(e.splatF32(0.0, 8), e.at(e.at(out, e.mul(i, ldo)), e.mul(j, 32)));
         });
       });
-      int64_t direct = isF32() ? 0 : tileRows(format);
+      int64_t direct = tileRows(format);
       e.when(e.cmp(arith::CmpIPredicate::sle, rows, e.c(direct)), [&] { fewRows(direct); }, [&] { manyRows(direct); });
     });
   }
@@ -151,7 +154,7 @@ private:
         });
       });
     };
-    int64_t unroll = t.format.block() == 1 ? several : 1;
+    int64_t unroll = t.format.block() == 1 ? 4 : 1; // steps are short: several in a round
     Value whole = e.mul(e.div(t.blocks, unroll), unroll);
     sums = e.loop(e.c(0), whole, e.c(unroll), sums, [&](Value block, ValueRange carried) {
       SmallVector<Value> values(carried);
@@ -179,6 +182,43 @@ private:
       e.loop(grouped, panels, e.c(1), [&](Value n) { some(n, 1); });
   }
 
+  void oneRowOfDots() {
+    int64_t lanes = e.lanes();
+    auto words = [&](int64_t n) { return e.vec(n, e.i32()); };
+    auto pairs = [&](Value v) -> Value { return LLVM::BitcastOp::create(e.b, e.loc, e.vec(2 * lanes, e.b.getBF16Type()), v); };
+    // The row as words of two k, like the weights. Reads and writes up to a line more than there is.
+    e.loop(e.c(0), blocks, e.c(8), [&](Value i) {
+      Value both = e.load(words(16), e.at(x, e.mul(i, 8)));
+      auto every = [&](int64_t first) { return e.shuffle(both, both, {first, first + 2, first + 4, first + 6, first + 8, first + 10, first + 12, first + 14}); };
+      auto constant = [&](int32_t v) -> Value { return arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(words(8), e.b.getI32IntegerAttr(v))); };
+      Value upper = arith::AndIOp::create(e.b, e.loc, every(0), constant(static_cast<int32_t>(0xffff0000)));
+      Value lower = arith::ShRUIOp::create(e.b, e.loc, every(1), constant(16));
+      e.store(arith::OrIOp::create(e.b, e.loc, upper, lower), e.at(widened, e.mul(i, 4)));
+    });
+    auto some = [&](Value n, int64_t count) {
+      SmallVector<Value> sums(count * columns, e.splatF32(0.0, lanes));
+      sums = e.loop(e.c(0), blocks, e.c(1), sums, [&](Value block, ValueRange carried) {
+        SmallVector<Value> next;
+        Value factor = pairs(e.splat(e.load(e.i32(), e.at(widened, e.mul(block, 4))), lanes));
+        for (int64_t p = 0; p < count; ++p) {
+          Value line = e.at(e.at(panelAt(n), e.mul(panelBytes, p)), e.mul(block, format.blockBytes()));
+          for (int64_t ahead = 0; ahead < format.blockBytes(); ahead += 64)
+            LLVM::Prefetch::create(e.b, e.loc, e.at(line, aheadBytes + ahead), 0, 3, 1);
+          for (int64_t c = 0; c < columns; ++c)
+            next.push_back(LLVM::CallIntrinsicOp::create(e.b, e.loc, e.vecF32(lanes), e.b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+                                                         ValueRange{carried[next.size()], factor, pairs(e.load(words(lanes), e.at(line, c * lanes * 4)))})
+                               .getResult(0));
+        }
+        return next;
+      });
+      for (auto [i, sum] : llvm::enumerate(sums))
+        e.store(sum, e.at(tileAt(n), static_cast<int64_t>(i) * lanes * 4));
+    };
+    Value grouped = e.mul(e.div(panels, 4), 4);
+    e.loop(e.c(0), grouped, e.c(4), [&](Value n) { some(n, 4); });
+    e.loop(grouped, panels, e.c(1), [&](Value n) { some(n, 1); });
+  }
+
   /// Calls `body(m)` with the number of rows as a constant of [low, high].
   void choose(Value m, int64_t low, int64_t high, llvm::function_ref<void(int64_t)> body) {
     if (low == high)
@@ -200,8 +240,11 @@ private:
         Value line = e.at(panelAt(n), e.mul(block, format.blockBytes()));
         Value from = e.at(x, e.mul(block, format.block() * 4));
         choose(rows, 2, most, [&](int64_t m) {
-          for (int64_t first = 0; first < columns; first += group)
-            tile({format, m, 1, first, group, from, line, count, tileAt(n), e.at(line, aheadBytes), unitBytes(format)});
+          // All columns at once if they fit.
+          bool fits = format.unit() == format.block() && m * (columns + format.unit()) + format.unit() < e.registers;
+          int64_t width = fits ? columns : group;
+          for (int64_t first = 0; first < columns; first += width)
+            tile({format, m, 1, first, width, from, line, count, tileAt(n), e.at(line, aheadBytes), unitBytes(format)});
         });
       });
     });
@@ -211,25 +254,31 @@ private:
     const WeightFormat &f32 = weightFormat("f32");
     int64_t most = tileRows(f32), least = std::min(std::max<int64_t>(direct, 1) + 1, (most + 1) / 2);
     Value tiles = e.div(e.add(rows, most - 1), most);
-    pieces([&](Value block, Value count) {
-      Value from = e.at(x, e.mul(block, format.block() * 4));
-      e.loop(e.c(0), panels, e.c(1), [&](Value n) {
-        Value line = e.at(panelAt(n), e.mul(block, format.blockBytes()));
-        Value more = e.cmp(arith::CmpIPredicate::slt, e.add(n, 1), panels);
-        Value ahead = e.select(more, e.at(line, panelBytes), e.at(w, e.mul(e.add(block, count), format.blockBytes())));
-        Value weights = line;
-        if (!isF32()) {
-          widen(line, count);
-          weights = widened;
-        }
-        e.loop(e.c(0), tiles, e.c(1), [&](Value t) { // rows spread evenly over the tiles
-          Value begin = e.div(e.mul(t, rows), tiles), end = e.div(e.mul(e.add(t, 1), rows), tiles);
-          Value k = e.mul(count, format.block());
-          choose(e.sub(end, begin), least, most, [&](int64_t m) {
-            for (int64_t first = 0; first < columns; first += group)
-              tile({f32, m, 1, first, group, e.at(from, e.mul(begin, ldx)), weights, k, e.at(tileAt(n), e.mul(begin, ldo)), ahead,
-                    std::max<int64_t>(1, format.blockBytes() / format.block())});
-          });
+    // One piece of panel `n` for all rows. `ahead`: the piece that comes next.
+    auto piece = [&](Value n, Value block, Value count, Value ahead) {
+      Value from = e.at(x, e.mul(block, format.block() * 4)), weights = e.at(panelAt(n), e.mul(block, format.blockBytes()));
+      if (!isF32()) {
+        widen(weights, count);
+        weights = widened;
+      }
+      e.loop(e.c(0), tiles, e.c(1), [&](Value t) { // rows spread evenly over the tiles
+        Value begin = e.div(e.mul(t, rows), tiles), end = e.div(e.mul(e.add(t, 1), rows), tiles);
+        Value k = e.mul(count, format.block());
+        choose(e.sub(end, begin), least, most, [&](int64_t m) {
+          for (int64_t first = 0; first < columns; first += group)
+            tile({f32, m, 1, first, group, e.at(from, e.mul(begin, ldx)), weights, k, e.at(tileAt(n), e.mul(begin, ldo)), ahead,
+                  std::max<int64_t>(1, format.blockBytes() / format.block())});
+        });
+      });
+    };
+    // Few rows leave a stream of weights its caches: one panel after the other. Many: all panels use a piece of them.
+    Value together = e.select(e.cmp(arith::CmpIPredicate::slt, rows, e.c(streamRows)), e.c(1), panels);
+    e.loop(e.c(0), panels, together, [&](Value first) {
+      pieces([&](Value block, Value count) {
+        Value last = e.min(panels, e.add(first, together));
+        e.loop(first, last, e.c(1), [&](Value n) {
+          Value more = e.cmp(arith::CmpIPredicate::slt, e.add(n, 1), last), next = e.add(block, count);
+          piece(n, block, count, e.at(panelAt(e.select(more, e.add(n, 1), first)), e.mul(e.select(more, block, next), format.blockBytes())));
         });
       });
     });
@@ -259,15 +308,19 @@ private:
 
   Emit &e;
   const WeightFormat &format;
+  bool dots;
   Value x, ldx, rows, w, panels, blocks, out, ldo, widened, panelBytes;
   int64_t columns, group; // registers of a panel, of a tile
 };
 } // namespace
 
-int64_t loopc::codegen::widenedBytes(const WeightFormat &format) { return std::max(blockK, format.block()) * 128; }
+int64_t loopc::codegen::widenedBytes(const WeightFormat &format, int64_t k) {
+  return std::max(std::max(blockK, format.block()) * 128, format.blocks(k) * 4 + 64);
+}
 
-LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFormat &format) {
-  std::string name = "gemm_" + format.name().str();
+LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFormat &format, Type input) {
+  bool dots = format.name() == "bf16" && input.isBF16() && ctx.e.has("avx512bf16") && ctx.e.lanes() == 16;
+  std::string name = "gemm_" + format.name().str() + (dots ? "_dot" : "");
   if (auto known = ctx.module.lookupSymbol<LLVM::LLVMFuncOp>(name))
     return known;
   Emit e = ctx.e;
@@ -278,7 +331,7 @@ LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFo
   func.setNoInline(true);
   Block *entry = func.addEntryBlock(e.b);
   e.b.setInsertionPointToStart(entry);
-  KernelWriter(e, format, entry).write();
+  KernelWriter(e, format, dots, entry).write();
   LLVM::ReturnOp::create(e.b, e.loc, ValueRange());
   return func;
 }

@@ -15,8 +15,8 @@ namespace {
 
 class ProgramEmitter {
 public:
-  ProgramEmitter(ModuleOp module, task::ProgramOp program, const CpuOptions &options)
-      : module(module), program(program), e(OpBuilder(module.getContext()), program.getLoc(), options.vectorBits), clock(options.clock) {}
+  ProgramEmitter(ModuleOp module, task::ProgramOp program, const CpuOptions &target)
+      : module(module), program(program), target(target), e(OpBuilder(module.getContext()), program.getLoc(), target) {}
 
   void emit() {
     e.b.setInsertionPointToEnd(module.getBody());
@@ -44,7 +44,7 @@ public:
 
     int64_t phases = 0;
     program.walk([&](task::PhaseOp) { ++phases; });
-    if (!clock.empty()) {
+    if (!target.clock.empty()) {
       times = e.at(e.load(p, e.at(call, offsetof(loopc_call, profile))), e.mul(worker, 8 * LOOPC_PROFILE_WORDS(phases)));
       e.store(readClock(), times);
     }
@@ -64,7 +64,7 @@ public:
     set("loopc.syncs", program.getSyncs().value_or(0));
     set("loopc.scratch_bytes", scratch.bytes + 64 * count);
     set("loopc.scratch_row_bytes", 4 * count);
-    if (!clock.empty())
+    if (!target.clock.empty())
       set("loopc.timed_phases", phases);
   }
 
@@ -81,13 +81,13 @@ private:
   void enter(Block *block) { e.b.setInsertionPointToEnd(block); }
 
   Value readClock() {
-    auto name = e.b.getStringAttr(clock);
+    auto name = e.b.getStringAttr(target.clock);
     return LLVM::CallIntrinsicOp::create(e.b, e.loc, e.i64(), name, ValueRange()).getResult(0);
   }
 
   // What passed since the clock was last read goes to word `index` of this worker's times.
   void takeTime(int64_t index) {
-    if (clock.empty())
+    if (target.clock.empty())
       return;
     Value now = readClock(), sum = e.at(times, 8 * index);
     e.store(e.add(e.load(e.i64(), sum), e.sub(now, e.load(e.i64(), times))), sum);
@@ -248,7 +248,7 @@ private:
                                       LLVM::Linkage::Internal);
       func.setNoInline(true);
     }
-    PhaseContext ctx(Emit(OpBuilder(module.getContext()), phase.getLoc(), e.vectorBits), module);
+    PhaseContext ctx(Emit(OpBuilder(module.getContext()), phase.getLoc(), target), module);
     Block *entry = func.addEntryBlock(ctx.e.b);
     ctx.e.b.setInsertionPointToStart(entry);
     auto argument = [&](unsigned n) { return entry->getArgument(n); };
@@ -278,12 +278,12 @@ private:
 
   ModuleOp module;
   task::ProgramOp program;
+  const CpuOptions &target;
   Emit e;
   Region *region = nullptr;
   Block *leave = nullptr;
   Value call, params, memory, team, workerNumber, worker, workers, lanes, lists, listBytes, scratchArea;
   int64_t listCount = 0, phaseNumber = 0; // phaseNumber: of the next phase
-  std::string clock;
   Value times;
   ScratchPlan scratch;
   IRMapping indices;
@@ -296,8 +296,10 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   TaskToCpuPass(CpuOptions options) {
     vectorBits = options.vectorBits;
     clock = options.clock;
+    registers = options.registers;
+    features = std::move(options.features);
   }
-  TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other) {}
+  TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other), features(other.features) {}
   StringRef getArgument() const final { return "task-to-cpu"; }
   StringRef getDescription() const final { return "task.programs become functions"; }
   void getDependentDialects(DialectRegistry &registry) const final {
@@ -305,12 +307,15 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   }
   void runOnOperation() final {
     for (auto program : llvm::make_early_inc_range(getOperation().getOps<task::ProgramOp>())) {
-      ProgramEmitter(getOperation(), program, {vectorBits, clock}).emit();
+      CpuOptions target{vectorBits, clock, registers, features};
+      ProgramEmitter(getOperation(), program, target).emit();
       program.erase();
     }
   }
   Option<unsigned> vectorBits{*this, "vector-bits", llvm::cl::desc("width of the registers"), llvm::cl::init(256)};
   Option<std::string> clock{*this, "clock", llvm::cl::desc("intrinsic that times phases and waits; none: no time is taken")};
+  Option<unsigned> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(16)};
+  std::vector<std::string> features;
 };
 } // namespace
 

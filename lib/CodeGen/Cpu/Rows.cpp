@@ -335,7 +335,11 @@ private:
   // One column of a panel, element by element.
   void embedPanels(const WeightFormat &format, int64_t n, Value id, ArrayRef<Operand> operands) {
     Value panel = e.at(operands[1].address, e.mul(e.div(id, 32), format.panelBytes(n))), column = e.rem(id, 32);
-    auto scalar = [&] { return Emit(e.b, e.loc, 32); };
+    auto scalar = [&] {
+      Emit one = e;
+      one.vectorBits = 32;
+      return one;
+    };
     e.loop(e.c(0), e.c(n / format.block()), e.c(1), [&](Value number) {
       Value block = e.at(panel, e.mul(number, format.blockBytes())), first = e.mul(number, format.block());
       Emit one = scalar();

@@ -22,7 +22,7 @@ enum class ExitMode : uint8_t { Default, Off, Leave, Select };
 enum class PrefillOrder : uint8_t { Declared, Token, Chunk };
 
 struct EngineOptions {
-  uint32_t capacity = 64;    ///< most lanes of a call
+  uint32_t capacity = 256;   ///< most lanes of a call
   uint64_t kvBytes = 0;      ///< K/V memory of all pools together; 0: half of the memory of the machine
   Poison poison = Poison::Off;
   bool shuffle = false;      ///< tests: pick a random legal subset of the ready lanes in each call
