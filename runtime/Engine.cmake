@@ -15,7 +15,9 @@ loopc_library(loopc_engine
     src/Laws.cpp
     src/Engine.cpp
     src/EngineCalls.cpp
+    src/EngineOps.cpp
     src/EngineStep.cpp
+    src/KvExport.cpp
     src/Generate.cpp
   LINK
     loopc_runtime

@@ -47,6 +47,9 @@ Order resolveOrder(const ModelInfo &info, PrefillOrder asked) {
     return Order::Token;
   if (asked == PrefillOrder::Chunk || info.contract.group == "whole" || info.contract.couple == "sequence")
     return Order::Chunk;
+  if (asked == PrefillOrder::Causal && info.policy.order == "token" &&
+      info.contract.lag == 0)
+    return Order::Free;
   for (const std::string &order : {info.policy.order, info.contract.order})
     if (order != "free")
       return order == "token" ? Order::Token : order == "pass" ? Order::Pass : Order::Chunk;
@@ -139,17 +142,6 @@ Sequence &Engine::Impl::find(SequenceId id) {
   if (it == sequences.end())
     refuse("sequence " + std::to_string(id), "an open sequence", "none of that number");
   return *it->second;
-}
-
-void Engine::Impl::abandon(Sequence &s) {
-  for (Lane &l : s.lanes)
-    freeSlots.push_back(l.slot);
-  s.lanes.clear();
-  s.tables.truncate(s.final());
-  if (s.job && !s.finished()) // what is final stays, as if only that had been given
-    s.tables.settle(s.job->result.first, s.job->result.executed);
-  s.tokens.resize(s.final());
-  s.job.reset();
 }
 
 uint64_t Engine::Impl::random() { return mixKeys(randomState++, 0x6c6f6f70); }
@@ -276,11 +268,17 @@ void Engine::enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedO
     out.final.assign(n, 0);
   }
   s.tables.reserve(uint32_t(end));
+  s.feeds.push_back({r.first, uint32_t(end), o.chunk, o.everyIteration});
   s.tokens.insert(s.tokens.end(), tokens.begin(), tokens.end());
   s.job = std::move(job);
 }
 
-bool Engine::step() { return impl->step(nullptr); }
+bool Engine::step() {
+  bool moved = impl->step(nullptr);
+  if (impl->options.check)
+    checkInvariants();
+  return moved;
+}
 bool Engine::ready(SequenceId id) const {
   Sequence &s = impl->find(id);
   return s.failure || s.finished();
@@ -298,8 +296,10 @@ std::optional<FeedResult> Engine::take(SequenceId id) {
 }
 
 FeedResult Engine::feed(SequenceId id, std::span<const int32_t> tokens, const FeedOptions &o) {
-  enqueue(id, tokens, o);
   Sequence &s = impl->find(id);
+  if (s.held)
+    refuse("request " + std::to_string(id), "a sequence that may run", "one that is preempted");
+  enqueue(id, tokens, o);
   while (!ready(id))
     if (!impl->step(&s)) {
       impl->abandon(s);
@@ -313,40 +313,30 @@ void Engine::rollback(SequenceId id, uint32_t position) {
   if (position > s.tokens.size())
     refuse("request " + std::to_string(id), "a position of at most " + std::to_string(s.tokens.size()),
            std::to_string(position));
-  impl->abandon(s);
-  s.failure = nullptr;
-  s.forgetExits |= (impl->options.faults & FaultRecomputeFull) != 0;
-  uint32_t keep = std::min(position, s.final());
-  s.tables.truncate(keep);
-  for (auto &[field, kept] : s.warm)
-    kept.resize(keep * impl->info.field(field)->bytes());
-  s.tokens.resize(keep);
-  s.depths.resize(keep);
+  cancel(id);
+  s.cut(position);
+  if (!(impl->options.faults & FaultStaleRows))
+    s.tables.truncate(s.final());
+  impl->settleFeeds(s);
 }
 
 SequenceId Engine::fork(SequenceId id) {
   Sequence &from = impl->find(id);
   auto s = std::make_unique<Sequence>(impl->nextId, impl->info, impl->pools, from.policy);
-  s->tables.share(from.tables, from.final(), impl->options.faults & FaultForkShares);
   s->options = from.options;
   s->exit = from.exit;
   s->order = from.order;
   s->minLoops = from.minLoops;
   s->checkEvery = from.checkEvery;
   s->knobs = from.knobs;
-  s->tokens.assign(from.tokens.begin(), from.tokens.begin() + from.final());
-  s->depths = from.depths;
-  s->chunk = from.chunk;
-  s->warm = from.warm;
-  if (from.job && !from.finished())
-    s->tables.settle(from.job->result.first, from.job->result.executed);
   SequenceId copy = impl->nextId++;
   impl->sequences.emplace(copy, std::move(s));
+  restore(copy, id);
   return copy;
 }
 
 std::span<const int32_t> Engine::tokens(SequenceId id) const { return impl->find(id).tokens; }
-uint32_t Engine::length(SequenceId id) const { return impl->find(id).final(); }
+uint32_t Engine::length(SequenceId id) const { return impl->find(id).known(); }
 std::span<const int32_t> Engine::depths(SequenceId id) const { return impl->find(id).depths; }
 const Policy &Engine::policy(SequenceId id) const { return impl->find(id).policy; }
 int32_t Engine::loops(SequenceId id) const { return impl->find(id).policy.loops; }
@@ -404,8 +394,20 @@ void Engine::checkInvariants() const {
   std::vector<std::vector<uint32_t>> rows(impl->pools.size()), holds(impl->pools.size());
   for (const auto &[id, s] : impl->sequences) {
     s->tables.count(rows, holds);
-    for (size_t i = 0; i < s->lanes.size(); ++i)
-      broken("lanes contiguous from the first position that is not final", s->final() + i, s->lanes[i].position);
+    broken("positions with rows are known ones", 1, s->final() <= s->known() && s->known() <= s->tokens.size());
+    broken("tokens were fed", s->tokens.size(), s->feeds.empty() ? 0 : s->feeds.back().end);
+    int32_t least = INT32_MAX; // iterations of the older lane that is least far
+    for (size_t i = 0; i < s->lanes.size(); ++i) {
+      const Lane &l = s->lanes[i];
+      broken("lanes contiguous from the first position without rows", s->final() + i, l.position);
+      int32_t need = l.done == 0 ? 0 : needOf(s->policy, s->order, l.done - 1);
+      bool mistaken = impl->options.faults & (FaultNeedShared | FaultParentOnly);
+      if (!mistaken && least != INT32_MAX && (need == Policy::finished || least < need))
+        broken("iterations of the tokens older than position " + std::to_string(l.position), uint64_t(need),
+               uint64_t(least));
+      if (!l.exited)
+        least = std::min(least, l.done);
+    }
   }
   broken("slots in use are live lanes", impl->lanesLive(), slotsInUse());
   for (size_t p = 0; p < impl->pools.size(); ++p) {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "EngineImpl.h"
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <tuple>
@@ -110,7 +111,9 @@ void Engine::Impl::call(Stage stage, std::span<const Member> lanes, int32_t roun
     c.out_stride = logitsStride;
   }
   c.flags = flags;
+  auto begin = std::chrono::steady_clock::now();
   executor.run(stage, c);
+  stats.seconds[size_t(stage)] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   ++stats.calls[size_t(stage)];
   stats.laneCalls[size_t(stage)] += n;
   for (size_t p = 0; p < pools.size(); ++p)
@@ -130,7 +133,7 @@ void Engine::Impl::iterationReadouts(std::span<const Member> lanes) {
   // Lanes of one sequence and one iteration share a table of coda rows; canonical order inside each.
   std::vector<Member> copies;
   for (const Member &m : lanes)
-    if (m.sequence->job->options.everyIteration) {
+    if (m.sequence->everyIteration(*m.lane)) {
       copies.push_back({m.sequence, m.lane, m.slot + options.capacity, m.lane->done - 1});
       std::memcpy(slot(m.slot + options.capacity), slot(m.slot), info.bankRowBytes);
     }
@@ -140,18 +143,8 @@ void Engine::Impl::iterationReadouts(std::span<const Member> lanes) {
     return std::tuple(a.sequence->id, a.readout, a.lane->position) <
            std::tuple(b.sequence->id, b.readout, b.lane->position);
   });
-  if (info.stage(Stage::Coda)) {
-    std::vector<uint32_t> positions;
-    for (size_t i = 0; i < copies.size(); ++i) {
-      positions.push_back(copies[i].lane->position);
-      if (i + 1 == copies.size() || copies[i + 1].sequence != copies[i].sequence ||
-          copies[i + 1].readout != copies[i].readout) {
-        copies[i].sequence->tables.openReadout(copies[i].readout, copies[i].sequence->final(), positions);
-        positions.clear();
-      }
-    }
+  if (info.stage(Stage::Coda))
     call(Stage::Coda, copies, 1, 0);
-  }
   std::erase_if(copies, [](const Member &m) {
     return m.sequence->job->result.iterationLogits.empty() || m.sequence->job->rowOf(m.lane->position) < 0;
   });
@@ -174,9 +167,9 @@ void Engine::Impl::writeDraws(const Sequence &s, const Lane &l, bool iteration) 
       continue;
     }
     if (given == s.options.draws.end()) {
-      keyedDraw({s.options.seed, nameHash(d.name), d.shared ? 0 : s.options.request, d.shared ? 0 : l.position,
-                 uint32_t(l.done)},
-                d.law, 0, to);
+      uint32_t place = options.faults & FaultDrawBySlot ? l.slot : d.shared ? 0 : l.position;
+      keyedDraw({s.options.seed, nameHash(d.name), d.shared ? 0 : s.options.request, place, uint32_t(l.done)}, d.law, 0,
+                to);
       if (d.standardise)
         standardise(to);
       continue;
@@ -215,18 +208,20 @@ void Engine::Impl::foldFields(std::span<const Member> lanes) {
 }
 
 void Engine::Impl::startWarm(const Sequence &s, const Lane &l) {
-  if (s.job->result.first > 0)
+  if (s.feedOf(l.position).first > 0)
     for (const auto &[field, kept] : s.warm) {
       const FieldInfo &to = *info.field(field);
       std::memcpy(slot(l.slot) + to.offset, kept.data() + (s.final() - 1) * to.bytes(), to.bytes());
     }
 }
 
-void Engine::Impl::keepWarm(Sequence &s, uint32_t at) {
+void Engine::Impl::keepWarm(Sequence &s, const Lane &l, uint32_t at) {
   for (const auto &[field, source] : s.options.warm) {
     const FieldInfo &from = *info.field(source);
     const uint8_t *begin = slot(at) + from.offset;
-    s.warm[field].insert(s.warm[field].end(), begin, begin + from.bytes());
+    std::vector<uint8_t> &kept = s.warm[field];
+    kept.resize(std::max<size_t>(kept.size(), (l.position + 1) * from.bytes()));
+    std::memcpy(kept.data() + l.position * from.bytes(), begin, from.bytes());
   }
 }
 

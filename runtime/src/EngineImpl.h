@@ -4,6 +4,7 @@
 #include "loopc/runtime/Engine.h"
 #include "loopc/runtime/Laws.h"
 #include "loopc/runtime/RowTables.h"
+#include <algorithm>
 #include <exception>
 #include <functional>
 
@@ -35,6 +36,13 @@ struct Job {
   }
 };
 
+/// Positions that were given together: what computing them again has to keep.
+struct Feed {
+  uint32_t first = 0, end = 0;
+  uint32_t chunk = 0;
+  bool everyIteration = false;
+};
+
 struct Sequence {
   Sequence(SequenceId id, const ModelInfo &info, KvPools &pools, Policy p)
       : id(id), policy(std::move(p)), tables(info, pools, policy) {}
@@ -49,7 +57,15 @@ struct Sequence {
   int32_t minLoops = 1, checkEvery = 1;
   std::vector<float> knobs;
   std::vector<int32_t> tokens; ///< final ones, then those of the job
-  std::vector<int32_t> depths; ///< of final positions; its size is their number
+  std::vector<int32_t> depths; ///< of positions whose results are known; its size is their number
+  std::vector<int32_t> executed; ///< of the same positions
+  std::vector<Feed> feeds;       ///< of all tokens
+  uint32_t computed = 0;         ///< positions that have their rows: the known ones, unless rows were freed
+  uint32_t settled = 0;          ///< of those, positions whose feed is complete
+  bool held = false;             ///< preempted until `resume`
+  bool waiting = false;          ///< rows were freed for others: runs again when there is room
+  std::vector<uint8_t> swapped;  ///< rows outside the pools ...
+  uint32_t swappedKeep = 0;      ///< ... of which those of this many positions still count
   std::vector<Lane> lanes;     ///< live, oldest first
   std::map<std::string, std::vector<uint8_t>> warm; ///< by state field: bytes that each final position left for the next
   uint32_t chunk = 0;          ///< number of the last chunk born (order chunk)
@@ -57,10 +73,19 @@ struct Sequence {
   std::exception_ptr failure;
   bool forgetExits = false; ///< FaultRecomputeFull
 
-  uint32_t final() const { return uint32_t(depths.size()); }
+  uint32_t final() const { return computed; }
+  uint32_t known() const { return uint32_t(depths.size()); }
   uint32_t born() const { return final() + uint32_t(lanes.size()); }
   uint32_t pending() const { return uint32_t(tokens.size()) - born(); }
-  bool finished() const { return job && final() == tokens.size(); }
+  bool finished() const { return job && known() == tokens.size(); }
+  bool hasRows() const { return computed > 0 || !lanes.empty(); }
+  const Feed &feedOf(uint32_t position) const {
+    return *std::prev(std::upper_bound(feeds.begin(), feeds.end(), position,
+                                       [](uint32_t at, const Feed &f) { return at < f.first; }));
+  }
+  bool everyIteration(const Lane &l) const { return feedOf(l.position).everyIteration; }
+  /// Forgets positions >= `position`, lanes apart.
+  void cut(uint32_t position);
   /// Given exit of a position: iterations, 0 if none.
   int32_t givenExit(uint32_t position) const {
     int32_t e = position < options.exitAfter.size() && !forgetExits ? options.exitAfter[position] : 0;
@@ -106,6 +131,22 @@ struct Engine::Impl {
   void outputs(std::span<const Member> lanes);
   void retire(Sequence &s);
 
+  // EngineOps.cpp: sequences that give up lanes and rows.
+  void dropLanes(Sequence &s);
+  void settleFeeds(Sequence &s);
+  void abandon(Sequence &s);
+  void evict(Sequence &s);
+  /// Frees rows of the sequence that it returns (`s` itself where only older ones run); null if nobody has any.
+  Sequence *makeRoom(Sequence &s);
+  /// The same in the handler of what `s` met; if there is no room to make, `s` fails and the others go on.
+  Sequence *giveWay(Sequence &s);
+  bool admits(const Sequence &s) const;
+  void bringBack(Sequence &s);
+
+  // KvExport.cpp
+  std::vector<uint8_t> pack(const Sequence &s) const;
+  void unpack(Sequence &s, std::span<const uint8_t> bytes, bool own);
+
   // EngineCalls.cpp: building calls, copying values.
   void call(Stage stage, std::span<const Member> lanes, int32_t rounds, uint32_t flags);
   void laws(Stage stage, std::span<const Member> lanes, int32_t rounds);
@@ -114,13 +155,12 @@ struct Engine::Impl {
   void writeDraws(const Sequence &s, const Lane &l, bool iteration);
   void foldFields(std::span<const Member> lanes);
   void startWarm(const Sequence &s, const Lane &l);
-  void keepWarm(Sequence &s, uint32_t slot);
+  void keepWarm(Sequence &s, const Lane &l, uint32_t slot);
   enum class Moment { Prelude, Iteration, Final };
   void observe(const Sequence &s, const Lane &l, uint32_t slot, Moment moment, Job &job);
   uint8_t *slot(uint32_t index) { return bank + uint64_t(index) * info.bankRowBytes; }
 
   Sequence &find(SequenceId id);
-  void abandon(Sequence &s);
   uint64_t random();
   uint32_t lanesLive() const;
 
@@ -129,6 +169,7 @@ struct Engine::Impl {
   EngineOptions options;
   KvBudget budget;
   KvPools pools;
+  bool alone = false; ///< in this step one sequence runs and the others rest
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences;
   SequenceId nextId = 1;
   /// Slots [0, capacity) are lanes; + capacity: a copy for readouts; + 2 * capacity: the state at a selecting exit.

@@ -3,6 +3,7 @@
 #include "EngineImpl.h"
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace loopc::rt {
 
@@ -17,13 +18,17 @@ void eraseSequence(std::vector<Member> &lanes, const Sequence *s) {
 std::vector<Sequence *> Engine::Impl::active(Sequence *only) {
   std::vector<Sequence *> set;
   for (auto &[id, s] : sequences)
-    if ((!only || s.get() == only) && s->job && !s->finished())
+    if ((!only || s.get() == only) && s->job && !s->finished() && !s->held &&
+        (!s->waiting || set.empty() || admits(*s))) {
+      s->waiting = false;
       set.push_back(s.get());
+    }
   return set;
 }
 
 bool Engine::Impl::step(Sequence *only) {
   std::vector<Sequence *> set = active(only);
+  alone = only != nullptr;
   try {
     bool moved = births(set) > 0;
     prelude(set);
@@ -50,27 +55,36 @@ void Engine::Impl::birth(Sequence &s) {
   std::memset(slot(l.slot), options.poison == Poison::On ? 0xff : 0, info.bankRowBytes);
   writeDraws(s, l, false);
   s.lanes.push_back(l);
+  // A mistake made on purpose may read what no iteration has written: rows that hold nothing, not memory anywhere.
+  for (int32_t d = 0; options.faults && d < s.policy.loops; ++d)
+    s.tables.open(Stage::Core, d, l.position);
 }
 
 uint32_t Engine::Impl::births(std::span<Sequence *const> set) {
   uint32_t born = 0;
   bool waiting = false; // a chunk that does not fit yet: nobody may take the slots it waits for
   auto tryBirths = [&](Sequence &s, uint32_t most) {
-    try {
-      for (uint32_t i = 0; i < most && s.pending() > 0 && !freeSlots.empty(); ++i, ++born)
+    for (uint32_t end = s.born() + most;
+         s.job && !s.waiting && s.born() < end && s.pending() > 0 && !freeSlots.empty();)
+      try {
         birth(s);
-    } catch (const Error &) {
-      s.failure = std::current_exception(); // no room for its rows: the others go on
-      abandon(s);
-    }
+        ++born;
+      } catch (const Error &) {
+        giveWay(s);
+      }
   };
+  for (Sequence *s : set)
+    bringBack(*s);
   // First every sequence gets a lane, then those that may have more.
   for (Sequence *s : set) {
-    if (!s->lanes.empty() || waiting)
+    if (!s->job || !s->lanes.empty() || s->waiting || waiting)
       continue;
     uint32_t most = 1;
     if (s->order == Order::Chunk) {
-      most = s->job->options.chunk ? std::min(s->job->options.chunk, s->pending()) : s->pending();
+      const Feed &feed = s->feedOf(s->born());
+      most = feed.end - s->born();
+      if (feed.chunk)
+        most = std::min(feed.chunk, most);
       waiting = most > freeSlots.size();
       if (waiting)
         continue;
@@ -81,13 +95,17 @@ uint32_t Engine::Impl::births(std::span<Sequence *const> set) {
   for (bool grew = !waiting; grew && !freeSlots.empty();) {
     grew = false;
     for (Sequence *s : set) {
-      if (!s->job || (s->order != Order::Free && s->order != Order::Pass) || s->pending() == 0)
+      if (!s->job || s->waiting || (s->order != Order::Free && s->order != Order::Pass) || s->pending() == 0)
         continue;
-      uint32_t limit = s->job->options.chunk ? s->job->options.chunk : options.capacity;
+      const Feed &feed = s->feedOf(s->born());
+      // Readouts of each iteration take final coda rows of the feeds before; a pass is complete before the next.
+      if ((feed.everyIteration || s->order == Order::Pass) && feed.first > s->final())
+        continue;
+      uint32_t limit = feed.chunk ? feed.chunk : options.capacity;
       if (s->lanes.size() >= limit)
         continue;
       uint32_t before = born;
-      tryBirths(*s, set.size() == 1 ? limit - uint32_t(s->lanes.size()) : 1);
+      tryBirths(*s, set.size() == 1 ? std::min(limit - uint32_t(s->lanes.size()), feed.end - s->born()) : 1);
       grew |= born > before;
     }
   }
@@ -144,6 +162,8 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
         ready = false;
       if (options.shuffle && (skipAll || (s->order != Order::Chunk && random() % 3 == 0)))
         ready = false;
+      if (options.stall && least == INT32_MAX && s->order != Order::Chunk)
+        ready = false;
       if (ready) {
         l.taken = true;
         couple = &l;
@@ -158,33 +178,29 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
 
 int32_t Engine::Impl::roundsFor(std::span<const Member> lanes, bool &keep) {
   int32_t rounds = INT32_MAX;
-  bool native = false, ignoring = false;
+  bool native = false;
   for (const Member &m : lanes) {
     const Sequence &s = *m.sequence;
     const Lane &l = *m.lane;
     int32_t next = s.policy.loops - l.done;
     if (int32_t given = s.exit == ExitMode::Off ? 0 : s.givenExit(l.position); given > l.done)
       next = std::min(next, given - l.done);
-    if (s.job->options.everyIteration || !s.job->options.observe.empty())
+    if (s.everyIteration(l) || !s.job->options.observe.empty())
       next = 1;
     if (s.modelExit(info) && info.exit->check) {
       next = std::min(next, s.untilTest(l.done));
-      ignoring = true;
     } else if (s.modelExit(info) && l.depth == 0) {
-      // The program may let a lane go only if no other lane of the sequence has to see that it went.
-      bool alone = s.lanes.size() == 1 && s.exit == ExitMode::Leave && s.minLoops == 1 && s.checkEvery == 1;
-      if (alone)
-        native = true;
-      else
+      // The program may let a lane go by itself only if no other lane has to see that it went: neither a younger token
+      // of its sequence nor one that could take its place in the next iteration.
+      native =
+          lanes.size() == 1 && s.lanes.size() == 1 && s.exit == ExitMode::Leave && s.minLoops == 1 && s.checkEvery == 1;
+      if (!native)
         next = 1;
-    } else {
-      ignoring = true;
     }
     rounds = std::min(rounds, next);
   }
-  if ((native && ignoring && info.exit) ||
-      std::any_of(info.draws.begin(), info.draws.end(), [](const DrawInfo &d) { return d.iteration; }))
-    rounds = 1; // one flag for the whole call
+  if (std::any_of(info.draws.begin(), info.draws.end(), [](const DrawInfo &d) { return d.iteration; }))
+    rounds = 1;
   if (options.shuffle)
     rounds = 1 + int32_t(random() % uint64_t(rounds));
   keep = rounds == 1 || !native;
@@ -216,10 +232,11 @@ bool Engine::Impl::iterate(std::span<Sequence *const> set) {
   if (!info.count)
     return false;
   uint32_t count = pick(set);
-  if (count == 0 && options.shuffle) {
-    options.shuffle = false; // every lane was left out by chance: take all
-    count = pick(set);
-    options.shuffle = true;
+  if (count == 0 && (options.shuffle || options.stall)) {
+    bool shuffle = std::exchange(options.shuffle, false), stall = std::exchange(options.stall, false);
+    count = pick(set); // every lane was left out: take all
+    options.shuffle = shuffle;
+    options.stall = stall;
   }
   std::vector<Member> lanes;
   for (Sequence *s : set)
@@ -232,14 +249,15 @@ bool Engine::Impl::iterate(std::span<Sequence *const> set) {
   int32_t rounds = roundsFor(lanes, keep);
   for (size_t i = 0; i < lanes.size();) {
     Sequence *s = lanes[i].sequence;
+    const Lane &l = *lanes[i].lane;
     try {
-      for (int32_t d = lanes[i].lane->done; d < lanes[i].lane->done + rounds; ++d)
-        s->tables.open(Stage::Core, d, lanes[i].lane->position);
+      for (int32_t d = l.done; d < l.done + rounds; ++d)
+        s->tables.open(Stage::Core, d, l.position);
+      if (s->everyIteration(l) && info.stage(Stage::Coda))
+        s->tables.openReadout(l.done, s->final(), {&l.position, 1});
       ++i;
     } catch (const Error &) {
-      s->failure = std::current_exception();
-      eraseSequence(lanes, s);
-      abandon(*s);
+      eraseSequence(lanes, giveWay(*s));
       i = 0; // rows that are open already stay
     }
   }
@@ -377,25 +395,33 @@ void Engine::Impl::leave(Sequence &s, Lane &l) {
 void Engine::Impl::readouts(std::span<Sequence *const> set) {
   std::vector<Member> lanes;
   for (Sequence *s : set) {
-    size_t before = lanes.size();
-    try {
-      for (Lane &l : s->lanes) {
-        if (!l.exited)
-          break; // coda steps are taken in position order
-        s->tables.open(Stage::Coda, 0, l.position);
+    for (Lane &l : s->lanes) {
+      if (!l.exited)
+        break; // coda steps are taken in position order
+      if (!l.codaFinal)
         lanes.push_back({s, &l, l.snapshot ? l.slot + 2 * options.capacity : l.slot});
-      }
+    }
+  }
+  for (size_t i = 0; i < lanes.size();) {
+    Sequence *s = lanes[i].sequence;
+    try {
+      s->tables.open(Stage::Coda, 0, lanes[i].lane->position);
+      ++i;
     } catch (const Error &) {
-      lanes.resize(before);
-      s->failure = std::current_exception();
-      abandon(*s);
+      eraseSequence(lanes, giveWay(*s));
+      i = 0;
     }
   }
   if (lanes.empty())
     return;
   if (info.stage(Stage::Coda)) {
-    laws(Stage::Coda, lanes, 1);
-    call(Stage::Coda, lanes, 1, 0);
+    std::vector<Member> steps = lanes;
+    if (options.faults & FaultSkipCoda)
+      std::erase_if(steps, [](const Member &m) { return m.sequence->job->rowOf(m.lane->position) < 0; });
+    else
+      laws(Stage::Coda, steps, 1);
+    if (!steps.empty())
+      call(Stage::Coda, steps, 1, 0);
   }
   std::vector<Member> now;
   for (const Member &m : lanes) {
@@ -406,7 +432,7 @@ void Engine::Impl::readouts(std::span<Sequence *const> set) {
   }
   outputs(now);
   for (const Member &m : lanes)
-    keepWarm(*m.sequence, m.slot);
+    keepWarm(*m.sequence, *m.lane, m.slot);
   for (size_t i = 0; i < lanes.size(); ++i)
     if (i == 0 || lanes[i].sequence != lanes[i - 1].sequence)
       retire(*lanes[i].sequence);
@@ -427,18 +453,34 @@ void Engine::Impl::outputs(std::span<const Member> lanes) {
 
 void Engine::Impl::retire(Sequence &s) {
   size_t n = 0;
-  for (; n < s.lanes.size() && s.lanes[n].codaFinal; ++n) {
-    const Lane &l = s.lanes[n];
-    s.depths.push_back(l.depth);
-    s.job->result.depth.push_back(l.depth);
-    s.job->result.executed.push_back(l.done);
-    s.job->result.fired.push_back(l.left);
+  while (n < s.lanes.size() && s.lanes[n].codaFinal)
+    ++n;
+  if (s.order == Order::Chunk &&
+      !(options.faults & FaultPartialChunk)) // whole chunks, so that one can always be begun again
+    while (n > 0 && n < s.lanes.size() && s.lanes[n].chunk == s.lanes[n - 1].chunk)
+      --n;
+  for (size_t i = 0; i < n; ++i) {
+    const Lane &l = s.lanes[i];
     freeSlots.push_back(l.slot);
-    ++stats.tokens;
+    if (++s.computed > s.known()) {
+      s.depths.push_back(l.depth);
+      s.executed.push_back(l.done);
+      s.job->result.depth.push_back(l.depth);
+      s.job->result.executed.push_back(l.done);
+      s.job->result.fired.push_back(l.left);
+      ++stats.tokens;
+      continue;
+    }
+    ++stats.again;
+    if (!s.forgetExits && (s.depths[l.position] != l.depth || s.executed[l.position] != l.done))
+      throw Error("",
+                  "request " + std::to_string(s.id) + ": position " + std::to_string(l.position) + " computed again",
+                  "an exit after " + std::to_string(s.depths[l.position]) + " of " +
+                      std::to_string(s.executed[l.position]) + " iterations",
+                  std::to_string(l.depth) + " of " + std::to_string(l.done));
   }
   s.lanes.erase(s.lanes.begin(), s.lanes.begin() + ptrdiff_t(n));
-  if (s.finished())
-    s.tables.settle(s.job->result.first, s.job->result.executed);
+  settleFeeds(s);
 }
 
 } // namespace loopc::rt

@@ -51,31 +51,56 @@ bool advance(Running &r, const FeedResult &fed, Generated &out, const OnToken &o
   return false;
 }
 
+void fail(Generated &result, const Error &error) {
+  result.finish = Finish::Failed;
+  result.error = error.what();
+}
+
 } // namespace
 
-std::vector<Generated> generate(Engine &engine, std::span<const GenerateRequest> requests, const OnToken &onToken) {
+std::vector<Generated> generate(Engine &engine, std::span<const GenerateRequest> requests,
+                                const GenerateOptions &options) {
   Clock::time_point start = Clock::now();
   std::vector<Generated> out(requests.size());
   std::vector<std::unique_ptr<Running>> running;
-  size_t next = 0;
+  size_t next = 0, most = options.atOnce ? options.atOnce : engine.capacity();
+  auto end = [&](size_t index) {
+    if (options.onDone)
+      options.onDone(index, out[index]);
+  };
   while (next < requests.size() || !running.empty()) {
-    while (next < requests.size() && running.size() < engine.capacity()) {
+    while (next < requests.size() && running.size() < most) {
       const GenerateRequest &request = requests[next];
       if (request.maxTokens == 0) {
-        ++next;
+        end(next++);
         continue;
       }
-      running.push_back(std::make_unique<Running>(engine, request, next));
-      engine.enqueue(running.back()->id, request.prompt, {.chunk = request.chunk});
+      try {
+        auto one = std::make_unique<Running>(engine, request, next);
+        engine.enqueue(one->id, request.prompt, {.chunk = request.chunk});
+        running.push_back(std::move(one));
+      } catch (const Error &error) {
+        fail(out[next], error);
+        end(next);
+      }
       ++next;
     }
     bool moved = engine.step();
     std::erase_if(running, [&](std::unique_ptr<Running> &r) {
-      std::optional<FeedResult> fed = engine.take(r->id);
-      if (!fed)
-        return false;
-      moved = true;
-      return !advance(*r, *fed, out[r->index], onToken, start);
+      Generated &result = out[r->index];
+      try {
+        std::optional<FeedResult> fed = engine.take(r->id);
+        if (!fed)
+          return false;
+        moved = true;
+        if (advance(*r, *fed, result, options.onToken, start))
+          return false;
+      } catch (const Error &error) {
+        moved = true;
+        fail(result, error);
+      }
+      end(r->index);
+      return true;
     });
     if (!moved && !running.empty())
       throw Error("", "generation", "a step that can be taken", "none: lanes of other sequences hold all slots");
@@ -84,7 +109,10 @@ std::vector<Generated> generate(Engine &engine, std::span<const GenerateRequest>
 }
 
 Generated generate(Engine &engine, const GenerateRequest &request, const OnToken &onToken) {
-  return std::move(generate(engine, {&request, 1}, onToken)[0]);
+  Generated result = std::move(generate(engine, {&request, 1}, {.onToken = onToken})[0]);
+  if (result.finish == Finish::Failed)
+    throw Error(result.error);
+  return result;
 }
 
 } // namespace loopc::rt

@@ -122,7 +122,7 @@ void KvPool::release(int32_t page) {
   --inUse;
 }
 
-template <typename F> void KvPool::pieces(int32_t row, F f) {
+template <typename F> void KvPool::pieces(int32_t row, F f) const {
   uint8_t *page = base + uint64_t(row / int32_t(LOOPC_PAGE_ROWS)) * pageBytes;
   uint64_t element = uint64_t(blockBytes(layout.dtype)), r = uint64_t(row) % LOOPC_PAGE_ROWS;
   for (const SiteInfo &site : layout.sites) {
@@ -189,6 +189,27 @@ void KvPool::copyLayer(int32_t row, int64_t layer, const KvPool &from, int32_t s
   };
   for (int64_t block = 0; block < 2 * to.heads; ++block)
     std::memcpy(at(*this, to, row, layer, block), at(from, other, source, sourceLayer, block), bytes);
+}
+
+uint64_t KvPool::rowBytes() const {
+  uint64_t elements = 0;
+  for (const SiteInfo &site : layout.sites)
+    elements += uint64_t(site.layersOfRow() * 2 * site.heads * site.dim);
+  return elements * uint64_t(blockBytes(layout.dtype));
+}
+
+void KvPool::readRow(int32_t row, uint8_t *to) const {
+  pieces(row, [&](const uint8_t *at, size_t n) {
+    std::memcpy(to, at, n * size_t(blockBytes(layout.dtype)));
+    to += n * size_t(blockBytes(layout.dtype));
+  });
+}
+
+void KvPool::writeRow(int32_t row, const uint8_t *from) {
+  pieces(row, [&](uint8_t *at, size_t n) {
+    std::memcpy(at, from, n * size_t(blockBytes(layout.dtype)));
+    from += n * size_t(blockBytes(layout.dtype));
+  });
 }
 
 uint64_t KvPool::rowsInUse() const {

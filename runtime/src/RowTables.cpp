@@ -202,10 +202,7 @@ void RowTables::openReadout(int32_t d, uint32_t first, std::span<const uint32_t>
   if (codaPool < 0)
     return;
   size_t p = size_t(codaPool);
-  if (readout.empty()) {
-    readout.assign(size_t(policy.loops), std::vector<int32_t>(room, -1));
-    readoutOpen.resize(size_t(policy.loops));
-  }
+  addReadouts();
   std::vector<int32_t> &rows = readout[size_t(d)];
   for (uint32_t position = 0; position < first; ++position)
     if (rows[position] < 0)
@@ -224,7 +221,41 @@ void RowTables::leaveReadout(uint32_t position, int32_t done) {
       set(size_t(codaPool), readout[size_t(d)][position], last);
 }
 
+void RowTables::addReadouts() {
+  if (!readout.empty())
+    return;
+  readout.assign(size_t(policy.loops), std::vector<int32_t>(room, -1));
+  readoutOpen.resize(size_t(policy.loops));
+}
+
+uint32_t RowTables::tableCount(size_t pool) const { return planeCount(pool) + readoutCount(pool); }
+
+bool RowTables::needed(size_t pool, uint32_t table, int32_t done) const {
+  if (int(pool) != corePool)
+    return table < planeCount(pool);
+  return policy.loops > 0 && (policy.logicalPlanes == 1 || policy.source(int32_t(table), done) >= 0);
+}
+
+int32_t RowTables::entry(size_t pool, uint32_t table, uint32_t position) const {
+  uint32_t own = planeCount(pool);
+  return table < own ? planes[pool][size_t(table) * room + position] : readout[table - own][position];
+}
+
+int32_t RowTables::adopt(size_t pool, uint32_t table, uint32_t position, int32_t row) {
+  uint32_t own = planeCount(pool);
+  int32_t &to = table < own ? planes[pool][size_t(table) * room + position] : readout[table - own][position];
+  if (row < 0) {
+    bool core = int(pool) == corePool && policy.loops > 0;
+    row = takeRow(pool, table < own ? openPages[pool][core ? policy.written(int32_t(table)) : 0] : readoutOpen[table - own],
+                  position);
+  }
+  set(pool, to, row);
+  return row;
+}
+
 void RowTables::truncate(uint32_t position) {
+  if (position == 0)
+    shallowest = policy.loops;
   size_t keep = (size_t(position) + LOOPC_PAGE_ROWS - 1) / LOOPC_PAGE_ROWS;
   auto cut = [&](size_t pool, Plane &plane) {
     for (size_t b = keep; b < plane.pages.size(); ++b)

@@ -149,6 +149,13 @@ struct Program {
     c.add_option("--artifact", run.artifact, "Run a file of `loopc compile` instead of a spec")->type_name("FILE");
     c.add_option("-p,--prompt", run.prompt, "Text to continue (`-`: read stdin)")->type_name("TEXT");
     c.add_option("--tokens", run.tokens, "Token ids to continue")->delimiter(',')->type_name("IDS");
+    c.add_option("--batch", run.batch, "Requests to run together, one JSON object a line; results likewise, in their order")
+        ->type_name("FILE");
+    c.add_option("--slots", run.slots, "Requests of --batch that run at a time")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    c.add_option("--kv-memory", run.kvMiB, "MiB for keys and values (default: half of the machine's memory)")
+        ->check(CLI::Range(1e-3, 1e9));
     c.add_option("--tokenizer", run.tokenizer, "A tokenizer.json, its directory or a .gguf (default: the weights')")
         ->type_name("PATH");
     c.add_option("-n,--count", run.count, "Tokens to generate at most")

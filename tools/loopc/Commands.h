@@ -68,6 +68,9 @@ struct RunOptions {
   TargetOptions target;
   WeightOptions weights;
   std::string artifact; ///< a file of `compile`; empty: compile the spec
+  std::string batch;    ///< a file of requests, one JSON object a line
+  uint32_t slots = 16;  ///< requests of it that run at a time
+  double kvMiB = 0;     ///< memory for K/V rows; 0: half of the machine's
   std::string prompt;
   std::string tokenizer;
   std::vector<int32_t> tokens;

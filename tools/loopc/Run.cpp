@@ -1,9 +1,7 @@
 // loopc run: generates text, streamed.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "Model.h"
+#include "Run.h"
 #include "loopc/runtime/ChatTemplate.h"
-#include "loopc/runtime/Sampler.h"
-#include "loopc/runtime/Tokenizer.h"
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -27,6 +25,8 @@ std::shared_ptr<const rt::Tokenizer> openTokenizer(const RunOptions &options) {
     return nullptr;
   return rt::Tokenizer::open(path);
 }
+
+} // namespace
 
 rt::SequenceOptions sequenceOptions(const RunOptions &options, const rt::ModelInfo &info) {
   rt::SequenceOptions result;
@@ -74,22 +74,59 @@ rt::SequenceOptions sequenceOptions(const RunOptions &options, const rt::ModelIn
   return result;
 }
 
+rt::SamplingParams samplingParams(const RunOptions &options) {
+  rt::SamplingParams sampling;
+  sampling.temperature = options.temperature;
+  sampling.topK = options.topK;
+  sampling.topP = options.topP;
+  sampling.minP = options.minP;
+  sampling.repetitionPenalty = options.repeatPenalty;
+  sampling.seed = options.seed;
+  sampling.check();
+  return sampling;
+}
+
+namespace {
+
 std::string promptText(const RunOptions &options, const rt::Tokenizer &tokenizer) {
-  std::string text = options.prompt;
-  if (text == "-")
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
   if (!options.chat)
-    return text;
+    return options.prompt;
   if (!tokenizer.chatTemplate())
     failExpected("--chat", "a tokenizer with a chat template", "none");
   std::vector<rt::ChatMessage> messages;
   if (!options.system.empty())
     messages.push_back({"system", options.system});
-  messages.push_back({"user", text});
+  messages.push_back({"user", options.prompt});
   auto tokenText = [&](std::optional<int32_t> id) { return id ? std::string(tokenizer.tokenBytes(*id)) : ""; };
   return rt::ChatTemplate::parse(*tokenizer.chatTemplate())
       .apply(messages, true, tokenText(tokenizer.bosId()), tokenText(tokenizer.eosId()));
 }
+
+} // namespace
+
+std::vector<int32_t> promptTokens(const RunOptions &options, const rt::Tokenizer *tokenizer, const rt::ModelInfo &info) {
+  std::vector<int32_t> prompt = options.tokens;
+  if (prompt.empty()) {
+    if (!tokenizer)
+      failExpected(options.weights.weights.empty() ? "-p" : options.weights.weights,
+                   "a tokenizer (--tokenizer PATH) for the prompt", "none");
+    prompt = tokenizer->encode(promptText(options, *tokenizer));
+    if (prompt.empty())
+      failExpected("-p", "at least one token", "an empty prompt");
+    if (uint32_t(tokenizer->vocabSize()) > info.vocab)
+      failExpected("tokenizer", "at most " + std::to_string(info.vocab) + " tokens, as the model has",
+                   std::to_string(tokenizer->vocabSize()));
+  }
+  for (int32_t token : prompt)
+    if (token < 0 || uint32_t(token) >= info.vocab)
+      failExpected("--tokens", "ids from 0 to " + std::to_string(info.vocab - 1), std::to_string(token));
+  if (info.context && prompt.size() > info.context)
+    failExpected("prompt", "at most " + std::to_string(info.context) + " tokens, the model's context",
+                 std::to_string(prompt.size()));
+  return prompt;
+}
+
+namespace {
 
 struct Timing {
   double prefill = 0, decode = 0;
@@ -109,37 +146,41 @@ void printTimes(const LoadedModel &model, size_t prompt, size_t made, const Timi
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
+} // namespace
+
 Json statsOf(const rt::Engine &engine) {
   const rt::EngineStats &stats = engine.stats();
-  Json calls = Json::object(), lanes = Json::object();
+  Json calls = Json::object(), lanes = Json::object(), seconds = Json::object();
   for (size_t stage = 0; stage < rt::stageCount; ++stage) {
     calls[std::string(rt::stageName(rt::Stage(stage)))] = stats.calls[stage];
     lanes[std::string(rt::stageName(rt::Stage(stage)))] = stats.laneCalls[stage];
+    seconds[std::string(rt::stageName(rt::Stage(stage)))] = stats.seconds[stage];
   }
   return {{"calls", calls},
           {"lanes", lanes},
+          {"seconds", seconds},
           {"rounds", stats.rounds},
           {"lane_iterations", stats.laneIterations},
-          {"tokens", stats.tokens}};
+          {"tokens", stats.tokens},
+          {"tokens_again", stats.again},
+          {"evictions", stats.evictions}};
 }
 
-} // namespace
-
-int runRun(const RunOptions &options) {
+int runRun(const RunOptions &given) {
+  RunOptions options = given;
   if (options.spec.spec.empty() == options.artifact.empty())
     throw UsageError("expected a SPEC or --artifact FILE, but got " +
                      std::string(options.artifact.empty() ? "neither" : "both"));
-  if (options.prompt.empty() == options.tokens.empty())
-    throw UsageError("expected -p TEXT or --tokens IDS, but got " +
-                     std::string(options.prompt.empty() ? "neither" : "both"));
-  rt::SamplingParams sampling;
-  sampling.temperature = options.temperature;
-  sampling.topK = options.topK;
-  sampling.topP = options.topP;
-  sampling.minP = options.minP;
-  sampling.repetitionPenalty = options.repeatPenalty;
-  sampling.seed = options.seed;
-  sampling.check();
+  int inputs = !options.prompt.empty() + !options.tokens.empty() + !options.batch.empty();
+  if (inputs != 1)
+    throw UsageError("expected one of -p TEXT, --tokens IDS and --batch FILE, but got " +
+                     std::string(inputs == 0 ? "none" : std::to_string(inputs)));
+  rt::SamplingParams sampling = samplingParams(options);
+  if (options.prompt == "-") {
+    options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+    if (options.prompt.empty())
+      failExpected("-p", "a prompt on stdin", "nothing");
+  }
 
   Timer all;
   Weights weights = openWeights(options.weights);
@@ -162,23 +203,12 @@ int runRun(const RunOptions &options) {
   }
   const rt::ModelInfo &info = model.info();
 
-  std::vector<int32_t> prompt = options.tokens;
-  if (prompt.empty()) {
-    prompt = tokenizer->encode(promptText(options, *tokenizer));
-    if (prompt.empty())
-      failExpected("-p", "at least one token", "an empty prompt");
-    if (uint32_t(tokenizer->vocabSize()) > info.vocab)
-      failExpected("tokenizer", "at most " + std::to_string(info.vocab) + " tokens, as the model has",
-                   std::to_string(tokenizer->vocabSize()));
-  }
-  for (int32_t token : prompt)
-    if (token < 0 || uint32_t(token) >= info.vocab)
-      failExpected("--tokens", "ids from 0 to " + std::to_string(info.vocab - 1), std::to_string(token));
-  if (info.context && prompt.size() > info.context)
-    failExpected("prompt", "at most " + std::to_string(info.context) + " tokens, the model's context",
-                 std::to_string(prompt.size()));
-
-  rt::Engine engine(*model.executor);
+  if (!options.batch.empty())
+    return runBatch(options, model, tokenizer.get());
+  std::vector<int32_t> prompt = promptTokens(options, tokenizer.get(), info);
+  rt::EngineOptions engineOptions;
+  engineOptions.kvBytes = uint64_t(options.kvMiB * 1048576);
+  rt::Engine engine(*model.executor, engineOptions);
   rt::SequenceId id = engine.open(sequenceOptions(options, info));
   rt::Sampler sampler(sampling);
   std::optional<rt::StreamingDecoder> decoder;

@@ -165,6 +165,11 @@ private:
     } else if (control && what < 50) {
       engine->close(id);
       live.erase(it);
+    } else if (control && what >= 95) {
+      engine->preempt(id, Preempt(pick(rng, 0, 2)));
+      engine->step();
+      engine->checkInvariants();
+      engine->resume(id);
     } else if (control && what < 52 && executor->failAt < 0) {
       executor->failAt = pick(rng, 0, 3);
       try {
@@ -411,7 +416,7 @@ TEST(Engine, RefusesWithBothValues) {
 TEST(Engine, RunsOutOfMemoryAndGoesOn) {
   FakeExecutor executor(shapeOf("depth_indexed"));
   // Pages: prelude 128, core 320 for each plane, coda 128 bytes.
-  Engine engine(executor, {.capacity = 8, .kvBytes = 128 + 3 * 320 + 128 + 100});
+  Engine engine(executor, {.capacity = 8, .kvBytes = 128 + 3 * 320 + 128 + 100, .evict = false});
   SequenceId a = engine.open({.loops = 3, .exit = ExitMode::Off}), b = engine.open({.loops = 3, .exit = ExitMode::Off});
   std::vector<int32_t> tokens = {1, 2, 3};
   engine.enqueue(a, tokens);
@@ -428,6 +433,37 @@ TEST(Engine, RunsOutOfMemoryAndGoesOn) {
   engine.close(b);
   engine.rollback(a, 0);
   EXPECT_EQ(engine.feed(a, tokens).depth, (std::vector<int32_t>{3, 3, 3}));
+}
+
+TEST(Engine, MakesRoomWhenMemoryRunsOut) {
+  FakeExecutor executor(shapeOf("depth_indexed"));
+  std::vector<int32_t> tokens = {1, 2, 3};
+  std::vector<float> want;
+  for (uint64_t bytes : {uint64_t(1) << 20, uint64_t(128 + 3 * 320 + 128 + 100)}) {
+    Engine engine(executor, {.capacity = 8, .kvBytes = bytes, .check = true});
+    std::vector<SequenceId> ids;
+    for (size_t i = 0; i < 4; ++i) {
+      ids.push_back(engine.open({.loops = 3, .exit = ExitMode::Off}));
+      engine.enqueue(ids.back(), std::span(tokens).first(1 + i % 3));
+    }
+    while (engine.step())
+      ;
+    std::vector<float> found;
+    auto add = [&](const FeedResult &r) { found.insert(found.end(), r.logits.begin(), r.logits.end()); };
+    for (SequenceId id : ids)
+      add(*engine.take(id));
+    int32_t more = 4; // the rows of the first have gone
+    add(engine.feed(ids[0], {&more, 1}));
+    if (want.empty())
+      want = found;
+    EXPECT_EQ(found, want);
+    EXPECT_EQ(engine.stats().evictions > 0, bytes < 4096);
+    EXPECT_EQ(engine.length(ids[0]), 2u);
+  }
+  Engine small(executor, {.capacity = 8, .kvBytes = 128 + 2 * 320});
+  SequenceId id = small.open({.loops = 3, .exit = ExitMode::Off});
+  EXPECT_NE(messageOf([&] { small.feed(id, tokens); }).find("K/V memory of stage core"), std::string::npos);
+  small.checkInvariants();
 }
 
 TEST(Engine, FailedCallLosesOnlyWhatWasInFlight) {

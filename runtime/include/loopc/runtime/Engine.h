@@ -19,13 +19,24 @@ using SequenceId = uint32_t;
 enum class ExitMode : uint8_t { Default, Off, Leave, Select };
 /// Declared: the order of the metadata. Token: a token finishes before the next begins. Chunk: the tokens of a chunk
 /// take each iteration together and older chunks are finished (`order by_call`: the cut is an input of the function).
-enum class PrefillOrder : uint8_t { Declared, Token, Chunk };
+/// Causal: the numbers of Token, with tokens as close behind each other as what they read allows.
+enum class PrefillOrder : uint8_t { Declared, Token, Chunk, Causal };
 
 struct EngineOptions {
   uint32_t capacity = 256;   ///< most lanes of a call
   uint64_t kvBytes = 0;      ///< K/V memory of all pools together; 0: half of the memory of the machine
   Poison poison = Poison::Off;
+  /// When K/V memory runs out: rows of idle, then of the youngest sequences are freed and computed again later. Else the
+  /// request that needs them fails.
+  bool evict = true;
+  /// checkInvariants after every step.
+#ifdef NDEBUG
+  bool check = false;
+#else
+  bool check = true;
+#endif
   bool shuffle = false;      ///< tests: pick a random legal subset of the ready lanes in each call
+  bool stall = false;        ///< tests: the oldest lane of a sequence runs only if no other lane can
   uint64_t shuffleSeed = 0;
   uint32_t faults = 0;       ///< tests: known mistakes to make on purpose, see Fault
 };
@@ -37,6 +48,11 @@ enum Fault : uint32_t {
   FaultNoAlias = 4,      ///< pitfall 3: deeper planes of an exited token stay empty
   FaultForkShares = 8,   ///< pitfall 5: a fork keeps writing rows it shares
   FaultRecomputeFull = 16, ///< pitfall 6: positions computed again forget their given exit
+  FaultSkipCoda = 32,      ///< pitfall 16: positions without a readout take no coda step
+  FaultStaleRows = 64,     ///< rollback leaves the rows of what it drops
+  FaultDrawBySlot = 128,   ///< a draw depends on where a token runs, not on its position
+  FaultPartialChunk = 256, ///< a part of a chunk becomes final and the rest may begin again
+  FaultAll = 511,
 };
 
 /// Values of a draw given by position instead of drawn: value of position p is values[(p - first) * elements ...]; of
@@ -44,6 +60,7 @@ enum Fault : uint32_t {
 struct GivenDraw {
   uint32_t first = 0;
   std::vector<float> values = {};
+  bool operator==(const GivenDraw &) const = default;
 };
 
 struct SequenceOptions {
@@ -68,6 +85,7 @@ struct SequenceOptions {
   bool lastCheck = false;
   PrefillOrder order = PrefillOrder::Declared;
   uint32_t prefix = 0; ///< positions below are seen by all (prefix masks)
+  bool operator==(const SequenceOptions &) const = default;
 };
 
 enum class LogitsFor : uint8_t { None, Last, All };
@@ -109,13 +127,20 @@ struct FeedResult {
   std::span<const float> row(uint32_t r) const { return {logits.data() + size_t(r) * vocab, vocab}; }
 };
 
+/// What becomes of the rows of a sequence that is preempted: they stay, move to memory outside the pools, or go and are
+/// computed again.
+enum class Preempt : uint8_t { Keep, Swap, Free };
+
 /// Counters since the engine was made.
 struct EngineStats {
   uint64_t calls[stageCount] = {};          ///< stage calls
   uint64_t laneCalls[stageCount] = {};      ///< lanes summed over calls
+  double seconds[stageCount] = {};          ///< inside calls
   uint64_t rounds = 0;                      ///< iterations summed over core calls
   uint64_t laneIterations = 0;              ///< iterations completed, summed over lanes
   uint64_t tokens = 0;                      ///< positions that became final
+  uint64_t again = 0;                       ///< positions computed again after their rows were freed
+  uint64_t evictions = 0;                   ///< sequences whose rows were freed for others
   uint64_t peakPages[LOOPC_MAX_POOLS] = {}; ///< most pages in use
 };
 
@@ -155,8 +180,23 @@ public:
 
   /// Drops positions >= `position` (and whatever is in flight).
   void rollback(SequenceId id, uint32_t position);
-  /// A sequence with the final positions of `id` (options, tokens, shared rows); what is in flight is not copied.
+  /// A sequence with the final positions of `id` (options, tokens, shared rows); what is in flight is not copied. One
+  /// that is never fed is a checkpoint.
   SequenceId fork(SequenceId id);
+  /// Makes `id` what `from` is, as `fork` would; both have the options and loop count of one `open`, or are refused.
+  void restore(SequenceId id, SequenceId from);
+  /// Drops the tokens that are not final and their results.
+  void cancel(SequenceId id);
+
+  /// Takes the slots of a sequence; it does not run until `resume`. Nothing of its results changes.
+  void preempt(SequenceId id, Preempt how = Preempt::Keep);
+  void resume(SequenceId id);
+
+  /// Tokens, exits and K/V rows of the final positions as bytes: a header that says what they belong to, rows, checksum.
+  std::vector<uint8_t> exportRows(SequenceId id) const;
+  /// Gives an empty sequence what another one exported. Everything the header says has to agree with this model and with
+  /// the options the sequence was opened with; throws Error naming the first field that does not, with both values.
+  void importRows(SequenceId id, std::span<const uint8_t> bytes);
 
   /// Tokens appended, final or not; number of final positions.
   std::span<const int32_t> tokens(SequenceId id) const;
@@ -176,7 +216,7 @@ public:
   const EngineStats &stats() const;
   const KvPool &pool(size_t index) const;
   uint32_t slotsInUse() const;
-  /// Throws Error naming the first broken invariant (references, pages, slots, order of lanes): tests, debug builds.
+  /// Throws Error naming the first broken invariant (references, pages, slots, order and causality of lanes).
   void checkInvariants() const;
 
 private:

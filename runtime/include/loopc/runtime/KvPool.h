@@ -56,6 +56,11 @@ public:
   uint32_t references(int32_t row) const { return rows[size_t(row)]; }
   uint32_t holds(int32_t page) const { return pages[size_t(page)].holds; }
 
+  /// The values of a row as they are kept, without gaps: site, layer, keys then values, head.
+  uint64_t rowBytes() const;
+  void readRow(int32_t row, uint8_t *to) const;
+  void writeRow(int32_t row, const uint8_t *from);
+
   uint64_t pagesInUse() const { return inUse - (zeroPage >= 0); }
   uint64_t pagesPeak() const { return peak; }
   /// Rows with at least one reference.
@@ -72,7 +77,7 @@ private:
   void release(int32_t page);
   void fillRow(int32_t row);
   /// Calls f(bytes, elements) for each contiguous piece of a row.
-  template <typename F> void pieces(int32_t row, F f);
+  template <typename F> void pieces(int32_t row, F f) const;
 
   PoolInfo layout;
   uint64_t pageBytes, maxPages, reserved;

@@ -52,6 +52,17 @@ public:
   /// Readouts after iterations >= done see the row of iteration done - 1 of a token that left.
   void leaveReadout(uint32_t position, int32_t done);
 
+  /// Tables of a pool: its planes, then those of readouts if there are any.
+  uint32_t tableCount(size_t pool) const;
+  uint32_t readoutCount(size_t pool) const { return int(pool) == codaPool ? uint32_t(readout.size()) : 0; }
+  /// True if a position that has left after `done` iterations has an entry in that table.
+  bool needed(size_t pool, uint32_t table, int32_t done) const;
+  int32_t entry(size_t pool, uint32_t table, uint32_t position) const;
+  /// Sets an empty entry to a row of its own (`row` < 0) or to a row of the same position; returns the row.
+  int32_t adopt(size_t pool, uint32_t table, uint32_t position, int32_t row);
+  /// Makes tables for the readouts of each iteration.
+  void addReadouts();
+
   /// Drops positions >= `position`.
   void truncate(uint32_t position);
   /// Shares positions < `position` of another sequence of the same model and loop count.
