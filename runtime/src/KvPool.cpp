@@ -139,34 +139,27 @@ void KvPool::fillRow(int32_t row) {
 }
 
 void KvPool::mean(const std::vector<int32_t> &rows, int32_t into) {
+  const size_t bytes = size_t(blockBytes(layout.dtype));
+  const bool bf16 = layout.dtype == DType::BF16;
   std::vector<float> sum;
   for (int32_t row : rows) {
     size_t at = 0;
     pieces(row, [&](const uint8_t *from, size_t n) {
       sum.resize(std::max(sum.size(), at + n), 0.0f);
-      for (size_t i = 0; i < n; ++i) {
+      for (size_t i = 0; i < n; ++i, ++at) {
+        uint16_t half;
         float value;
-        if (layout.dtype == DType::BF16) {
-          uint16_t bits;
-          std::memcpy(&bits, from + i * 2, 2);
-          value = bf16ToF32(bits);
-        } else {
-          std::memcpy(&value, from + i * 4, 4);
-        }
-        sum[at++] += value;
+        std::memcpy(bytes == 2 ? static_cast<void *>(&half) : &value, from + i * bytes, bytes);
+        sum[at] += bytes == 4 ? value : bf16 ? bf16ToF32(half) : f16ToF32(half);
       }
     });
   }
   size_t at = 0;
   pieces(into, [&](uint8_t *to, size_t n) {
-    for (size_t i = 0; i < n; ++i) {
-      float value = sum[at++] / float(rows.size());
-      if (layout.dtype == DType::BF16) {
-        uint16_t bits = f32ToBF16(value);
-        std::memcpy(to + i * 2, &bits, 2);
-      } else {
-        std::memcpy(to + i * 4, &value, 4);
-      }
+    for (size_t i = 0; i < n; ++i, ++at) {
+      const float value = sum[at] / float(rows.size());
+      const uint16_t half = bf16 ? f32ToBF16(value) : f32ToF16(value);
+      std::memcpy(to + i * bytes, bytes == 2 ? static_cast<const void *>(&half) : &value, bytes);
     }
   });
 }

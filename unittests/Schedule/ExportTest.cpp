@@ -116,10 +116,11 @@ TEST(Export, RefusesWhatDoesNotFitWithBothValues) {
   o.order = PrefillOrder::Token;
   refused(here.bytes, o, "identity.order: expected 'token', but got 'free'");
   refused(edited(here.bytes, "\"hash\":\"", "\"hash\":\"x"), same, "identity.hash: expected");
-  refused(edited(here.bytes, "\"dtype\":\"f32\"", "\"dtype\":\"bf16\""), same, "dtype: expected");
+  refused(edited(here.bytes, "\"dtype\":\"F32\"", "\"dtype\":\"BF16\""), same, "dtype: expected");
   refused(edited(here.bytes, "\"heads\":1", "\"heads\":2"), same, "sites[0].heads: expected 1, but got 2");
   refused(edited(here.bytes, "\"positions\":[0,20]", "\"positions\":[1,20]"), same, "positions from 0, but got 1");
-  refused(edited(here.bytes, "\"positions\":[0,20]", "\"positions\":[0,19]"), same,
+  refused(edited(here.bytes, "\"positions\":[0,20]", "\"positions\":[0,19]"), same, "settled: expected 0 .. 19, but got 20");
+  refused(edited(here.bytes, "\"positions\":[0,20],\"settled\":20", "\"positions\":[0,19],\"settled\":19"), same,
           "tokens: expected 19 entries, but got 20");
   refused(edited(here.bytes, "\"tokens\":[", "\"tokens\":[[],"), same, "expected 20 entries, but got 21");
   refused(edited(here.bytes, "\"identity\":{", "\"identity\":" + std::string(100000, '[')), same, "16 levels");

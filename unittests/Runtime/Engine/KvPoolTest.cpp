@@ -1,6 +1,8 @@
 // K/V pages: references, holds, budget, fill.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "loopc/runtime/Half.h"
 #include "loopc/runtime/KvPool.h"
+#include <cstring>
 #include <gtest/gtest.h>
 
 using namespace loopc::rt;
@@ -85,6 +87,34 @@ TEST(KvPool, PoolsShareABudget) {
   b.trim();
   EXPECT_EQ(row(a, a.takePage() * 16, 0)[0], 0); // fresh again
   EXPECT_EQ(budget.usedBytes(), 3 * layout().pageBytes);
+}
+
+TEST(KvPool, MeanOfRowsInEachType) {
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16}) {
+    PoolInfo info = layout();
+    info.dtype = dtype;
+    KvBudget budget(1 << 16);
+    KvPool pool(info, budget, Poison::Off);
+    int32_t first = pool.takePage() * 16, second = first + 3;
+    const size_t n = 16, bytes = size_t(blockBytes(dtype)); // 2 layers of keys and values of 4
+    ASSERT_EQ(pool.rowBytes(), n * bytes);
+    auto write = [&](int32_t id, float base) { // small integers: exact in every type
+      std::vector<uint8_t> row(n * bytes);
+      for (size_t i = 0; i < n; ++i) {
+        float value = base + float(i);
+        uint16_t half = dtype == DType::BF16 ? f32ToBF16(value) : f32ToF16(value);
+        std::memcpy(&row[i * bytes], bytes == 2 ? static_cast<void *>(&half) : &value, bytes);
+      }
+      pool.writeRow(id, row.data());
+      return row;
+    };
+    std::vector<uint8_t> want = write(second, 5), found(n * bytes);
+    write(first, 2);
+    write(second, 8);
+    pool.mean({first, second}, first);
+    pool.readRow(first, found.data());
+    EXPECT_EQ(found, want) << dtypeName(dtype);
+  }
 }
 
 TEST(KvPool, RefusesABudgetWithoutAPage) {

@@ -54,7 +54,7 @@ public:
   /// Layer `layer` of `row` becomes a layer of a row of another pool. Throws Error if they differ in shape.
   void copyLayer(int32_t row, int64_t layer, const KvPool &from, int32_t source, int64_t sourceLayer);
   uint32_t references(int32_t row) const { return rows[size_t(row)]; }
-  uint32_t holds(int32_t page) const { return pages[size_t(page)].holds; }
+  uint32_t holds(int32_t page) const { return pages[size_t(page)].holds - (page == zeroPage); }
 
   /// The values of a row as they are kept, without gaps: site, layer, keys then values, head.
   uint64_t rowBytes() const;
