@@ -151,16 +151,14 @@ std::optional<CheckpointPattern> checkpointPattern(const Program &program, const
     result.pattern = tensors[0]->name;
     return result;
   }
-  // Every run of digits that is a whole path segment may be the hole; take the one that makes all names one pattern.
+  // Every run of digits may be the hole (`layers.0.w`, `layer_0.w`); take the one that makes all names one pattern.
   const std::string &first = tensors[0]->name;
   for (size_t begin = 0; begin < first.size(); ++begin) {
-    if (!isdigit(static_cast<unsigned char>(first[begin])) || (begin && first[begin - 1] != '.'))
+    if (!isdigit(static_cast<unsigned char>(first[begin])) || (begin && isdigit(static_cast<unsigned char>(first[begin - 1]))))
       continue;
     size_t end = begin;
     while (end < first.size() && isdigit(static_cast<unsigned char>(first[end])))
       ++end;
-    if (end < first.size() && first[end] != '.')
-      continue;
     const std::string head = first.substr(0, begin), tail = first.substr(end);
     std::vector<int64_t> indices(static_cast<size_t>(program.weights[weight].entries()), -1);
     bool all = true;

@@ -312,6 +312,7 @@ private:
   Val builtinPick(Arguments &args);
   Val builtinCast(Arguments &args);
   Val builtinFill(Arguments &args);
+  Val builtinIota(Arguments &args);
   Val builtinRoundUp(Arguments &args);
   Val builtinPrev(Arguments &args);
   Val builtinEntropy(Arguments &args);

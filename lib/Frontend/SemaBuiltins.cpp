@@ -26,7 +26,7 @@ const std::map<std::string, Elaborator::Builtin> &Elaborator::builtins() {
       {"all", &E::builtinReduce},      {"reshape", &E::builtinReshape},   {"outer", &E::builtinOuter},
       {"concat", &E::builtinConcat},   {"split", &E::builtinSplit},       {"slice", &E::builtinSlice},
       {"pick", &E::builtinPick},       {"f32", &E::builtinCast},          {"f64", &E::builtinCast},
-      {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},
+      {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},        {"iota", &E::builtinIota},
       {"round_up", &E::builtinRoundUp}, {"prev", &E::builtinPrev},        {"entropy", &E::builtinEntropy},
       {"pow", &E::builtinPow}};
   return table;

@@ -346,6 +346,21 @@ Val Elaborator::builtinFill(Arguments &args) {
   return Val::ofRuntime(constant(args.name == "ones" ? 1 : 0, type, args.range));
 }
 
+Val Elaborator::builtinIota(Arguments &args) {
+  Val filled = builtinFill(args);
+  if (!filled.is(Val::Kind::Runtime))
+    return {};
+  ProgramOp &op = regions.back()->ops.back();
+  const ProgramType &type = program.values[op.results[0]].type;
+  if (type.axes.size() != 1) {
+    error(ErrorCode::L0205, args.range, "expected one axis to count along, as in `iota([n])`, but got " + std::to_string(type.axes.size()));
+    return {};
+  }
+  for (int64_t i = 0; i < type.axes[0].size; ++i)
+    op.ints.push_back(i);
+  return filled;
+}
+
 Val Elaborator::builtinRoundUp(Arguments &args) {
   const Expr *first = positional(args, 0, "a number and its step: `round_up(n, 64)`");
   const Expr *second = first ? positional(args, 1, "a step") : nullptr;

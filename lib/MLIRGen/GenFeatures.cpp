@@ -77,8 +77,13 @@ FailureOr<Value> Generator::feature(const Op &op) {
     return binary(op);
   case OpKind::Compare:
     return compare(op);
-  case OpKind::Select:
-    return Value(arith::SelectOp::create(b, loc, value(op, 0), value(op, 1), value(op, 2)));
+  case OpKind::Select: {
+    Value condition = value(op, 0), yes = value(op, 1);
+    auto one = dyn_cast<RankedTensorType>(condition.getType()), many = dyn_cast<RankedTensorType>(yes.getType());
+    if (one && many && one.getShape() != many.getShape()) // one condition for all features
+      condition = loop::BroadcastOp::create(b, loc, RankedTensorType::get(many.getShape(), one.getElementType()), condition, ArrayRef<int64_t>{});
+    return Value(arith::SelectOp::create(b, loc, condition, yes, value(op, 2)));
+  }
   case OpKind::Cast:
     return cast(op);
   case OpKind::Broadcast:
@@ -129,6 +134,8 @@ FailureOr<Value> Generator::constant(const Op &op) {
   if (kind.element == ElementType::Index)
     return Value(arith::ConstantIndexOp::create(b, loc, static_cast<int64_t>(op.number)));
   RankedTensorType type = tensor(op.results[0]);
+  if (!op.ints.empty())
+    return Value(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, ArrayRef<float>(llvm::to_vector_of<float>(op.ints)))));
   if (kind.element == ElementType::Bool) {
     if (type.getRank() == 0 && kind.scope == ValueScope::Run)
       return Value(arith::ConstantOp::create(b, loc, b.getBoolAttr(op.number != 0)));

@@ -148,6 +148,13 @@ private:
       inside.bf16 = true;
       return inside.value(expr.args[0]);
     }
+    if (name == "greedy")
+      return value(expr.args[0]);
+    if (name == "reached") {
+      int64_t last = run.ran.empty() ? 0 : int64_t(*std::max_element(run.ran.begin(), run.ran.end()));
+      SequenceValue all = value(expr.args[0]);
+      return slice(all, 0, std::min(all.steps, last));
+    }
     if (name == "keys")
       return run.keys;
     if (name == "values")
@@ -357,7 +364,7 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
   const CaseTensor &expected = output.expected;
   bool usesNew = expected.size('G') >= 0 || runs.forced.empty();
   const Expr &expr = output.rule->value;
-  if (expr.kind == Kind::Call && (expr.text == "generated" || expr.text == "sequence"))
+  if (expr.kind == Kind::Call && (expr.text == "generated" || expr.text == "sequence" || expr.text == "greedy"))
     usesNew = true;
   const auto &passes = usesNew ? runs.generated : runs.forced;
   std::vector<std::vector<SequenceValue>> values(passes.size());

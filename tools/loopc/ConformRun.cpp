@@ -64,7 +64,7 @@ private:
            name == "accepted" || name == "drafts" || name == "corrections" || name == "planes" || name == "present";
   }
   static bool usesGenerated(const words::Expr &expr) {
-    if (expr.kind == words::Expr::Kind::Call && (expr.text == "generated" || expr.text == "sequence"))
+    if (expr.kind == words::Expr::Kind::Call && (expr.text == "generated" || expr.text == "sequence" || expr.text == "greedy"))
       return true;
     return std::any_of(expr.args.begin(), expr.args.end(), usesGenerated);
   }
@@ -315,6 +315,7 @@ private:
       generate = 0;
     }
     std::vector<bool> going(size_t(sequences), generate > 0);
+    bool lastToo = usesCall("greedy"); // what is kept at the end holds the last token as well
     feed.draws.clear();
     feed.noExit = false;
     for (int64_t step = 0; step < generate; ++step, ++call) {
@@ -330,10 +331,10 @@ private:
           continue;
         run.tokens.push_back(token);
         run.newTokens.push_back(token);
-        if (step + 1 < generate)
+        if (step + 1 < generate || lastToo)
           engine.enqueue(ids[size_t(b)], std::vector<int32_t>{token}, feed);
       }
-      if (step + 1 < generate)
+      if (step + 1 < generate || lastToo)
         collect(engine, ids, going, runs);
     }
     size_t longest = 0; // shorter ones end in padding

@@ -16,6 +16,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"reach", 2},     // first iteration of a trace whose value is at least the second, else the last
       {"bf16", 1},      // the same with every operand and result rounded to bf16
       {"expect", 2},    // sum over iterations of weight times value
+      {"reached", 1},   // a trace up to the last iteration that was run
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name
       {"keys", 0},      // K planes as kept at the end, axis X
@@ -35,6 +36,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"corrections", 0}, // by round: the token that the verifier added
       {"generated", 0}, // ids of greedy generation
       {"sequence", 0},  // prompt and generated ids
+      {"greedy", 1},    // a value of the run that generated, after its last token was taken in too
   };
   return list;
 }

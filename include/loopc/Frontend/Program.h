@@ -92,7 +92,7 @@ struct ProgramOp {
   std::vector<ValueId> operands, results;
   uint32_t ref = kNone; ///< index into the table of Program that the kind names
   double number = 0;    ///< constant, eps, base
-  std::vector<int64_t> ints;
+  std::vector<int64_t> ints; ///< of a constant: its elements where they differ
   std::string name;
   RopeAttributes rope;
   std::vector<ProgramRegion> regions;
