@@ -4,6 +4,7 @@
 #include "PhaseFormer.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace loopc::codegen;
@@ -297,6 +298,15 @@ bool PhaseFormer::formView(Operation *op, LogicalResult &result) {
       limit = to;
     }
     views[count.getResult()] = limit;
+    return true;
+  }
+  if (auto made = dyn_cast<tensor::FromElementsOp>(op)) { // a scalar of the program as a number of every row
+    View to = makeBuffer(made.getType());
+    auto map = task::MapOp::create(rowPhase(), op->getLoc(), ValueRange(), ValueRange(to.root), to.shape, viewsOf({to}));
+    OpBuilder inner(b.getContext());
+    inner.createBlock(&map.getBody());
+    task::YieldOp::create(inner, op->getLoc(), ValueRange(scalars.lookup(made.getElements()[0])));
+    views[made.getResult()] = to;
     return true;
   }
   if (isa<loop::SpreadOp, loop::StopGradientOp>(op)) {

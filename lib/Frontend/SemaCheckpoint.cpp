@@ -40,50 +40,64 @@ std::vector<Piece> pieces(const std::string &pattern) {
 using Captures = std::map<std::string, std::string>;
 using Constants = std::function<std::optional<int64_t>(const std::string &)>;
 
-/// A sum of names and numbers, as in `P + R + i`; at most one name is a capture that may still be free.
+/// A sum of products of names and numbers, as in `P + R + i` or `t * K + j`; names that are no constants are captures.
 struct Sum {
   int64_t constant = 0;
-  std::string capture;
+  std::vector<std::pair<std::string, int64_t>> captures; ///< with the factor of each
   bool bad = false;
 };
 
 Sum parseSum(const std::string &text, const Constants &constants) {
   Sum sum;
-  int sign = 1;
-  for (size_t k = 0; k < text.size();) {
-    const char c = text[k];
-    if (c == ' ' || c == '+') {
-      ++k;
-      continue;
-    }
-    if (c == '-') {
-      sign = -1;
-      ++k;
-      continue;
-    }
-    size_t end = k;
-    while (end < text.size() && (isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_' || text[end] == '*'))
-      ++end;
-    if (end == k) {
-      sum.bad = true;
-      return sum;
-    }
-    const std::string word = text.substr(k, end - k);
-    k = end;
-    if (isdigit(static_cast<unsigned char>(word[0]))) {
-      if (word.size() > 12) {
-        sum.bad = true;
-        return sum;
-      }
-      sum.constant += sign * std::stoll(word);
-    } else if (std::optional<int64_t> value = constants(word))
-      sum.constant += sign * *value;
-    else if (sum.capture.empty() && sign > 0)
-      sum.capture = word;
+  int64_t factor = 1;
+  std::string capture;
+  bool open = false, joined = true; // a term has begun; the next name or number belongs to it
+  auto close = [&] {
+    sum.bad |= joined;
+    if (capture.empty())
+      sum.constant += factor;
     else
-      sum.bad = true;
-    sign = 1;
+      sum.captures.push_back({capture, factor});
+    capture.clear();
+    open = false;
+    joined = true;
+  };
+  for (size_t k = 0; k < text.size() && !sum.bad;) {
+    const char c = text[k];
+    if (c == ' ') {
+      ++k;
+    } else if (c == '*') {
+      sum.bad |= joined;
+      joined = true;
+      ++k;
+    } else if (c == '+' || c == '-') {
+      if (open)
+        close();
+      factor = c == '-' ? -1 : 1;
+      ++k;
+    } else {
+      size_t end = k;
+      while (end < text.size() && (isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_'))
+        ++end;
+      const std::string word = text.substr(k, end - k);
+      sum.bad |= word.empty() || word.size() > 200 || !joined;
+      if (sum.bad)
+        break;
+      if (isdigit(static_cast<unsigned char>(word[0]))) {
+        sum.bad |= word.size() > 9;
+        factor *= sum.bad ? 1 : std::stoll(word);
+      } else if (std::optional<int64_t> value = constants(word)) {
+        factor *= *value;
+      } else {
+        sum.bad |= !capture.empty();
+        capture = word;
+      }
+      open = true;
+      joined = false;
+      k = end;
+    }
   }
+  close();
   return sum;
 }
 
@@ -115,7 +129,7 @@ bool match(const std::vector<Piece> &pattern, size_t at, const std::string &path
     if (taken.empty() && !many)
       continue;
     Sum sum = parseSum(name, constants);
-    const bool plain = !name.empty() && name == sum.capture;
+    const bool plain = sum.captures.size() == 1 && name == sum.captures[0].first;
     Captures saved = captures;
     bool fits = false;
     if (plain || many) {
@@ -123,11 +137,11 @@ bool match(const std::vector<Piece> &pattern, size_t at, const std::string &path
       fits = fresh || entry->second == taken;
     } else if (int64_t value = 0; !sum.bad && number(taken, value)) {
       value -= sum.constant;
-      if (sum.capture.empty())
+      if (sum.captures.empty())
         fits = value == 0;
-      else if (value >= 0) {
-        auto [entry, fresh] = captures.try_emplace(sum.capture, std::to_string(value));
-        fits = fresh || entry->second == std::to_string(value);
+      else if (const auto &[capture, factor] = sum.captures[0]; sum.captures.size() == 1 && factor && value % factor == 0 && value / factor >= 0) {
+        auto [entry, fresh] = captures.try_emplace(capture, std::to_string(value / factor));
+        fits = fresh || entry->second == std::to_string(value / factor);
       }
     }
     if (fits && match(pattern, at + 1, path, end, captures, constants, budget))
@@ -148,15 +162,18 @@ std::optional<std::string> fill(const std::vector<Piece> &pattern, const Capture
       result += found->second;
       continue;
     }
-    Sum sum = parseSum(piece.text, constants);
-    int64_t value = 0;
-    if (!sum.bad && !sum.capture.empty()) {
-      auto found = captures.find(sum.capture);
-      if (found == captures.end() || !number(found->second, value))
-        return std::nullopt;
-    } else if (sum.bad)
+    const Sum sum = parseSum(piece.text, constants);
+    if (sum.bad)
       return std::nullopt;
-    result += std::to_string(value + sum.constant);
+    int64_t value = sum.constant;
+    for (const auto &[capture, factor] : sum.captures) {
+      int64_t one = 0;
+      auto found = captures.find(capture);
+      if (found == captures.end() || !number(found->second, one))
+        return std::nullopt;
+      value += factor * one;
+    }
+    result += std::to_string(value);
   }
   return result;
 }

@@ -49,6 +49,8 @@
 //   arith: constant, every element function on f32, bf16, f64 and i1 (addf … select, extf, truncf, sitofp, uitofp), on
 //          tensors of i32 (addi … divsi remsi minsi maxsi cmpi), and arithmetic of index and i1 scalars
 //   tensor.from_elements of one index-derived scalar, as the input of a loop.spread
+//
+// A loop.param whose index is a column (a weight of the iteration) becomes a loop.stack over its table, see `byEntry`.
 //   math:  every element function (exp log sqrt rsqrt absf floor ceil sin cos tanh erf powf fma …)
 #include "Program.h"
 #include "loopc/Dialect/Loop/Loop.h"
@@ -77,6 +79,8 @@ struct RowScope {
   Value cache;
 };
 
+bool hasRows(Value value) { return bool(getRows(value.getType())); }
+
 class Converter {
 public:
   Converter(ModelOp model, ForwardOp forward)
@@ -95,6 +99,18 @@ private:
   LogicalResult convertCheck(CheckOp check, RowScope &scope);
   LogicalResult convertSelected(WhereOp where, Value condition, RowScope &scope);
   LogicalResult convertOther(Operation *op, RowScope &scope);
+
+  LogicalResult convertLinear(LinearOp linear, RowScope &scope);
+  LogicalResult convertNorm(NormOp norm, RowScope &scope);
+  LogicalResult convertParam(ParamOp param, RowScope &scope);
+  /// Whether `value` is a weight whose entry depends on the iteration.
+  bool variesByRow(Value value) {
+    auto param = value ? value.getDefiningOp<ParamOp>() : ParamOp();
+    return param && llvm::any_of(param.getIndex(), [&](Value i) { return hasRows(map.lookup(i)); });
+  }
+  Value byEntry(ParamOp param, Type result, const RowScope &scope, llvm::function_ref<Value(Value)> use);
+  /// A value of the last axis for all features of `type`.
+  Value wide(Value value, Type type, Location loc);
 
   /// The same in-body conversion for stack and uniform where: (index?, states, cache?).
   LogicalResult convertRegion(Block &from, Block &to, bool index, bool cache, const RowScope &outer);
@@ -126,8 +142,6 @@ private:
   Value rounds, bank;
   SmallVector<FieldAttr> drawn;
 };
-
-bool hasRows(Value value) { return bool(getRows(value.getType())); }
 
 /// Operands that are parameters whatever the other operands are.
 bool isParameterOperand(OpOperand &operand) {
@@ -220,6 +234,9 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
                                                  rope.getTableAttr()));
         return success();
       })
+      .Case([&](ParamOp param) -> LogicalResult { return convertParam(param, scope); })
+      .Case([&](LinearOp linear) -> LogicalResult { return convertLinear(linear, scope); })
+      .Case([&](NormOp norm) -> LogicalResult { return convertNorm(norm, scope); })
       .Case([&](AttendOp attend) -> LogicalResult {
         SmallVector<Value> index = scalars(attend.getIndex());
         for (Value i : index)
@@ -252,6 +269,79 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Default([&](Operation *other) { return convertOther(other, scope); });
 }
 
+// Lanes of one call may be at different iterations. A rolled stack goes through the entries of the table; each lane keeps
+// what `use` makes of its own one.
+Value Converter::byEntry(ParamOp param, Type result, const RowScope &scope, llvm::function_ref<Value(Value)> use) {
+  Location loc = param.getLoc();
+  auto type = cast<RankedTensorType>(result);
+  auto weight = lookup<WeightOp>(model, param.getWeightAttr());
+  SmallVector<Value> index = scalars(param.getIndex());
+  unsigned which = 0;
+  while (!hasRows(index[which]))
+    ++which;
+  Value own = index[which];
+  Value zero = spread(arith::ConstantOp::create(b, loc, b.getZeroAttr(type)), scope, loc);
+  auto stack = StackOp::create(b, loc, TypeRange(zero.getType()), Type(), b.getStringAttr("entry"),
+                               b.getI64IntegerAttr((*weight.getTables())[which]), ValueRange(zero), Value());
+  OpBuilder::InsertionGuard guard(b);
+  Block *body = b.createBlock(&stack.getBody(), {}, {b.getIndexType(), zero.getType()}, {loc, loc});
+  index[which] = body->getArgument(0);
+  Value value = use(ParamOp::create(b, loc, param.getType(), param.getWeightAttr(), index));
+  Value is = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, own, spread(body->getArgument(0), scope, loc));
+  if (!getFeatureShape(value.getType()).empty())
+    is = BroadcastOp::create(b, loc, withElementType(cast<RankedTensorType>(value.getType()), b.getI1Type()), is, b.getDenseI64ArrayAttr({}));
+  YieldOp::create(b, loc, ValueRange(arith::SelectOp::create(b, loc, is, value, body->getArgument(1)).getResult()), Value());
+  return stack.getResult(0);
+}
+
+Value Converter::wide(Value value, Type type, Location loc) {
+  auto to = cast<RankedTensorType>(type);
+  int64_t rank = getFeatureShape(to).size(), own = getFeatureShape(value.getType()).size();
+  if (rank == own)
+    return value;
+  return BroadcastOp::create(b, loc, to, value, llvm::to_vector(llvm::seq<int64_t>(rank - own, rank)));
+}
+
+LogicalResult Converter::convertParam(ParamOp param, RowScope &scope) {
+  if (!variesByRow(param))
+    return convertOther(param, scope);
+  if (llvm::count_if(scalars(param.getIndex()), hasRows) > 1)
+    return param.emitOpError("expected at most one index that depends on the iteration, but got more");
+  auto matrix = [](OpOperand &use) { return isa<LinearOp>(use.getOwner()) && use.getOperandNumber() == 1; };
+  if (!llvm::all_of(param->getUses(), matrix)) // as a value; a linear multiplies with each entry instead
+    map.map(param.getResult(), byEntry(param, param.getType(), scope, [&](Value entry) { return spread(entry, scope, param.getLoc()); }));
+  return success();
+}
+
+LogicalResult Converter::convertLinear(LinearOp linear, RowScope &scope) {
+  Value bias = linear.getBias() ? map.lookup(linear.getBias()) : Value();
+  bool separate = bias && hasRows(bias), varies = variesByRow(linear.getWeight());
+  if (!separate && !varies)
+    return convertOther(linear, scope);
+  Location loc = linear.getLoc();
+  Value input = rowsOf(linear.getInput(), scope, loc);
+  auto multiply = [&](Value weight) -> Value {
+    return LinearOp::create(b, loc, withRows(linear.getType(), scope.rows), input, weight, separate ? Value() : bias,
+                            linear.getOrderAttr());
+  };
+  Value y = varies ? byEntry(linear.getWeight().getDefiningOp<ParamOp>(), linear.getType(), scope, multiply)
+                   : multiply(map.lookup(linear.getWeight()));
+  if (separate)
+    y = arith::AddFOp::create(b, loc, y, wide(bias, y.getType(), loc));
+  map.map(linear.getResult(), y);
+  return success();
+}
+
+LogicalResult Converter::convertNorm(NormOp norm, RowScope &scope) {
+  if (!norm.getGain() || !hasRows(map.lookup(norm.getGain())))
+    return convertOther(norm, scope);
+  Location loc = norm.getLoc();
+  Value y = NormOp::create(b, loc, withRows(norm.getType(), scope.rows), norm.getKindAttr(), rowsOf(norm.getInput(), scope, loc),
+                           Value(), norm.getEpsAttr(), norm.getOrderAttr());
+  map.map(norm.getResult(), arith::MulFOp::create(b, loc, y, wide(map.lookup(norm.getGain()), y.getType(), loc)).getResult());
+  return success();
+}
+
 LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
   if (op->getNumRegions())
     return op->emitOpError("expected an op without regions here");
@@ -260,9 +350,6 @@ LogicalResult Converter::convertOther(Operation *op, RowScope &scope) {
     b.clone(*op, map);
     return success();
   }
-  if (isa<ParamOp>(op))
-    return op->emitOpError(
-        "expected indices that are the same for all tokens, but got one that depends on the iteration");
   if (isa<arith::IndexCastOp>(op) && op->getResult(0).getType().isInteger(32)) {
     map.map(op->getResult(0), map.lookup(op->getOperand(0)));
     return success();

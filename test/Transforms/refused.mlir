@@ -22,13 +22,13 @@ loop.model @inner_count phase(source) {
 
 loop.model @iteration_table phase(source) {
   loop.count @loops default 2 range 1, 4
-  loop.weight @w : tensor<4xf32> tables [4]
+  loop.weight @w : tensor<4xf32> tables [4, 4]
   loop.forward @main {
     %e = arith.constant dense<1.0> : tensor<4xf32>
     %y = loop.recur @r count @loops state(%e : tensor<4xf32>) {
     ^bb0(%t: index, %h: tensor<4xf32>):
-      // expected-error@+1 {{expected indices that are the same for all tokens, but got one that depends on the iteration}}
-      %w = loop.param @w[%t] : tensor<4xf32>
+      // expected-error@+1 {{expected at most one index that depends on the iteration, but got more}}
+      %w = loop.param @w[%t, %t] : tensor<4xf32>
       %z = arith.addf %h, %w : tensor<4xf32>
       loop.yield %z : tensor<4xf32>
     } -> tensor<4xf32>

@@ -148,8 +148,24 @@ private:
       inside.bf16 = true;
       return inside.value(expr.args[0]);
     }
-    if (name == "greedy")
+    if (name == "greedy" || name == "over_batch") // which runs, and what becomes of them, is seen where outputs are compared
       return value(expr.args[0]);
+    if (name == "append") {
+      SequenceValue a = value(expr.args[0]), b = value(expr.args[1]), result = a;
+      if (a.rows != b.rows || a.steps != b.steps || !b.features || a.features % b.features)
+        table.fail(expr.place, "a value that repeats the axes of the other", std::to_string(b.features) + " features beside " + std::to_string(a.features));
+      int64_t each = a.features / b.features; // entries of the last axis of a
+      result.features += b.features;
+      result.data.clear();
+      for (int64_t row = 0; row < a.rows; ++row)
+        for (int64_t step = 0; step < a.steps; ++step)
+          for (int64_t f = 0; f < b.features; ++f) {
+            for (int64_t i = 0; i < each; ++i)
+              result.data.push_back(a.at(row, step, f * each + i));
+            result.data.push_back(b.at(row, step, f));
+          }
+      return result;
+    }
     if (name == "reached") {
       int64_t last = run.ran.empty() ? 0 : int64_t(*std::max_element(run.ran.begin(), run.ran.end()));
       SequenceValue all = value(expr.args[0]);
@@ -371,6 +387,15 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
   for (size_t n = 0; n < passes.size(); ++n)
     for (const SequenceRun &run : passes[n])
       values[n].push_back(evaluateOutput(table, output.rule->value, output.scope, run));
+  if (expr.kind == Kind::Call && expr.text == "over_batch")
+    for (std::vector<SequenceValue> &pass : values) {
+      for (size_t b = 1; b < pass.size(); ++b)
+        for (size_t i = 0; i < pass[0].data.size(); ++i)
+          pass[0].data[i] += pass[b].data.at(i);
+      for (double &x : pass[0].data)
+        x /= double(pass.size());
+      pass.resize(1);
+    }
   auto shapeIs = [&](const std::string &axis, int64_t wanted, int64_t got) {
     if (wanted == got)
       return true;

@@ -17,6 +17,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"bf16", 1},      // the same with every operand and result rounded to bf16
       {"expect", 2},    // sum over iterations of weight times value
       {"reached", 1},   // a trace up to the last iteration that was run
+      {"append", 2},    // the second as one more entry of the last axis of the first
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name
       {"keys", 0},      // K planes as kept at the end, axis X
@@ -29,6 +30,8 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"tests", 0},     // number of tests of the model's exit
       {"tested", 1},    // a value of the test at each test, then -1
       {"tested_mean", 1}, // its mean over the tokens of the call
+      {"count", 1},     // of constants: the entries of a list
+      {"over_batch", 1}, // mean over the sequences
       {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
       {"accepted", 0},  // by round of speculation: drafts that stand
@@ -224,6 +227,12 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
     if (expr.text == "min" || expr.text == "max") {
       double a = evaluateNumber(table, expr.args[0], scope), b = evaluateNumber(table, expr.args[1], scope);
       return expr.text == "min" ? std::min(a, b) : std::max(a, b);
+    }
+    if (expr.text == "count") {
+      Json list = evaluate(table, expr.args[0], scope);
+      if (!list.is_array())
+        table.fail(expr.args[0].place, "a list", list.dump());
+      return double(list.size());
     }
     if (expr.text == "column") {
       Json list = evaluate(table, expr.args[0], scope), key = evaluate(table, expr.args[1], scope);

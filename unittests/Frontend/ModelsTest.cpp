@@ -49,6 +49,11 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedCheckpoint,
                                          Published{"saunshi.loop", "saunshi/config.json", "saunshi/weights.safetensors"},
                                          Published{"saunshi.loop", "saunshi/middle.config.json", "saunshi/middle.weights.safetensors"},
                                          Published{"nanbeige.loop", "nanbeige/config.json", "nanbeige/weights.safetensors"},
+                                         Published{"hyperloop.loop", "hyperloop/config.json", "hyperloop/weights.safetensors"},
+                                         Published{"relaxed.loop", "relaxed/config.json", "relaxed/weights.safetensors"},
+                                         Published{"loopformer.loop", "loopformer/config.json", "loopformer/weights.safetensors"},
+                                         Published{"loopformer.loop", "loopformer/tmlt.config.json", "loopformer/tmlt.weights.safetensors"},
+                                         Published{"loopformer.loop", "loopformer/base_loop.config.json", "loopformer/base_loop.weights.safetensors"},
                                          Published{"ut_act.loop", "ut_act/config.json", "ut_act/weights.safetensors"}),
                          [](const auto &info) {
                            std::string name = std::string(info.param.weights);
@@ -82,7 +87,7 @@ TEST_P(RealShapes, EveryPublishedSizeMatches) {
   EXPECT_GE(seen, 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("isodepth", "nanbeige", "ouro", "parcae", "saunshi", "ut_act"));
+INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("hyperloop", "isodepth", "loopformer", "nanbeige", "ouro", "parcae", "saunshi", "ut_act"));
 
 TEST(SmolLM2, NamesOfBothFormats) {
   const nlohmann::json config = readJson("test/conformance/smollm2/config.json");

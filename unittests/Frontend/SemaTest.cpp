@@ -4,6 +4,7 @@
 #include "SemaFixture.h"
 
 #include <gtest/gtest.h>
+#include <set>
 
 using namespace loopc;
 using namespace loopc::frontend;
@@ -29,6 +30,33 @@ TEST(Names, ABindingNamesTheCallThatItAloneBinds) {
 TEST(Names, TwoCallsOrAReassignmentNeedLabels) {
   EXPECT_EQ(Checked(head + "x = embed(token, vocab) -> [d]\nx = linear(x) -> [d]\nlogits = linear@h(x) -> [vocab]").code(), "L0302");
   EXPECT_EQ(Checked(head + "logits = linear(embed(token, vocab) -> [d]) -> [vocab]").code(), "L0302");
+}
+
+TEST(Names, PublishedNumbersMayBeSumsOfProducts) {
+  const std::string body = "state h = embed@wte(token, vocab) -> [d]\nloop t < loops { stack i < n { h = linear@a[i].b[t](h) -> [d] } }\n"
+                           "logits = linear@head(h) -> [vocab]\ncheckpoint { \"l{REPLACE}.w\" = a.{i}.b.{t}.weight }";
+  auto named = [&](std::string sum) { return Checked(head + std::string(body).replace(body.find("REPLACE"), 7, sum)); };
+  Checked c = named("t * n + i");
+  ASSERT_TRUE(c.program) << c.messages();
+  std::set<std::string> names;
+  for (const CheckpointTensor &tensor : c.program->checkpoint("")->tensors)
+    names.insert(tensor.name);
+  for (int k = 0; k < 12; ++k)
+    EXPECT_TRUE(names.count("l" + std::to_string(k) + ".w")) << k;
+  for (const char *wrong : {"t * i", "t n + i", "t * n +", "* t"}) {
+    Checked bad = named(wrong);
+    bool taken = false;
+    if (bad.program)
+      for (const CheckpointTensor &tensor : bad.program->checkpoint("")->tensors)
+        taken |= tensor.name == "l0.w";
+    EXPECT_FALSE(taken) << wrong;
+  }
+}
+
+TEST(Values, IotaCountsAlongOneAxis) {
+  Checked c(head + "x = (embed@wte(token, vocab) -> [d]) * iota([d])\nlogits = linear@h(x) -> [vocab]");
+  ASSERT_TRUE(c.program) << c.messages();
+  EXPECT_EQ(Checked(head + "x = embed@wte(token, vocab) -> [d]\ny = x + sum(iota([n, d]))\nlogits = linear@h(y) -> [vocab]").code(), "L0205");
 }
 
 TEST(Names, SelfAddsNoSegment) {

@@ -149,6 +149,6 @@ SmallVector<Value> loopc::codegen::emitElements(PhaseContext &ctx, Block &block,
   }
   SmallVector<Value> results;
   for (Value value : block.getTerminator()->getOperands())
-    results.push_back(mapping.lookup(value));
+    results.push_back(mapping.contains(value) ? mapping.lookup(value) : e.splat(ctx.index(value), n));
   return results;
 }
