@@ -214,12 +214,17 @@ private:
     plan.configName = directory + "/" + config;
     plan.weights = directory + "/" + weights;
     plan.config = parseJson(readFile(plan.configName), plan.configName);
-    if (files.json.contains("config_overrides")) {
-      if (!files.json["config_overrides"].is_object())
-        failExpected(place("config_overrides"), "an object", files.json["config_overrides"].dump());
-      for (const auto &[key, value] : files.json["config_overrides"].items())
+    auto apply = [&](const auto &at) {
+      if (!at.contains("config_overrides"))
+        return;
+      if (!at["config_overrides"].is_object())
+        failExpected(place("config_overrides"), "an object", at["config_overrides"].dump());
+      for (const auto &[key, value] : at["config_overrides"].items())
         plan.config[key] = value;
-    }
+    };
+    apply(files.json);
+    if (files.json.contains("run"))
+      apply(files.json["run"]);
   }
 
   /// First every key finds its rule, so that an action may use the captures of all of them; then the actions run, each
@@ -228,7 +233,7 @@ private:
     std::vector<std::pair<const Rule *, Scope>> matched;
     if (files.json.contains("run"))
       for (const auto &[key, value] : files.json["run"].items()) {
-        if (key == "config" || key == "weights")
+        if (key == "config" || key == "weights" || key == "config_overrides")
           continue; // files, read already
         Scope own;
         const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);

@@ -31,6 +31,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"tested", 1},    // a value of the test at each test, then -1
       {"tested_mean", 1}, // its mean over the tokens of the call
       {"count", 1},     // of constants: the entries of a list
+      {"sum", 1},       // of constants: the sum of a list
       {"over_batch", 1}, // mean over the sequences
       {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
@@ -228,11 +229,15 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
       double a = evaluateNumber(table, expr.args[0], scope), b = evaluateNumber(table, expr.args[1], scope);
       return expr.text == "min" ? std::min(a, b) : std::max(a, b);
     }
-    if (expr.text == "count") {
+    if (expr.text == "count" || expr.text == "sum") {
       Json list = evaluate(table, expr.args[0], scope);
-      if (!list.is_array())
-        table.fail(expr.args[0].place, "a list", list.dump());
-      return double(list.size());
+      bool numbers = list.is_array() && std::all_of(list.begin(), list.end(), [](const Json &each) { return each.is_number(); });
+      if (!numbers)
+        table.fail(expr.args[0].place, "a list of numbers", list.dump());
+      double total = 0;
+      for (const Json &each : list)
+        total += expr.text == "count" ? 1 : each.get<double>();
+      return total;
     }
     if (expr.text == "column") {
       Json list = evaluate(table, expr.args[0], scope), key = evaluate(table, expr.args[1], scope);

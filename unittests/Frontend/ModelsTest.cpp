@@ -54,6 +54,8 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedCheckpoint,
                                          Published{"loopformer.loop", "loopformer/config.json", "loopformer/weights.safetensors"},
                                          Published{"loopformer.loop", "loopformer/tmlt.config.json", "loopformer/tmlt.weights.safetensors"},
                                          Published{"loopformer.loop", "loopformer/base_loop.config.json", "loopformer/base_loop.weights.safetensors"},
+                                         Published{"flt.loop", "flt/config.json", "flt/weights.safetensors"},
+                                         Published{"flt.loop", "flt/mla.config.json", "flt/mla.weights.safetensors"},
                                          Published{"ut_act.loop", "ut_act/config.json", "ut_act/weights.safetensors"}),
                          [](const auto &info) {
                            std::string name = std::string(info.param.weights);
@@ -87,7 +89,7 @@ TEST_P(RealShapes, EveryPublishedSizeMatches) {
   EXPECT_GE(seen, 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("hyperloop", "isodepth", "loopformer", "nanbeige", "ouro", "parcae", "saunshi", "ut_act"));
+INSTANTIATE_TEST_SUITE_P(All, RealShapes, testing::Values("flt", "hyperloop", "isodepth", "loopformer", "nanbeige", "ouro", "parcae", "saunshi", "ut_act"));
 
 TEST(SmolLM2, NamesOfBothFormats) {
   const nlohmann::json config = readJson("test/conformance/smollm2/config.json");
