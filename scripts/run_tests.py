@@ -62,12 +62,10 @@ def gtest_programs(directory):
     return sorted(path for path in (directory / "bin").iterdir() if "test" in path.name.lower() and os.access(path, os.X_OK))
 
 
-def run_gtests(directory, label, without=()):
+def run_gtests(directory, label, without=""):
     passed = failed = 0
     for program in gtest_programs(directory):
-        if program.name in without:
-            continue
-        status, text = run([program, "--gtest_brief=1"], f"{label}-{program.name}")
+        status, text = run([program, "--gtest_brief=1", f"--gtest_filter=*:-{without}"], f"{label}-{program.name}")
         ok = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) tests?", text))
         bad = max(sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) tests?", text)), 0)
         if status and not bad:
@@ -136,11 +134,13 @@ def models():
 
 def sanitized(name):
     directory = ROOT / f"build-{name}"
+    kind = SANITIZERS[name].split(",")[0]
+    build(BUILD, f"test-artefacts-{kind}")
     configure(directory, f"-DLOOPC_SANITIZE={SANITIZERS[name]}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1")
+              "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1", f"-DLOOPC_TEST_ARTEFACTS={BUILD}/test-artefacts-{kind}")
     build(directory, "unittests")
-    # Generated code is not instrumented: a sanitizer does not see how its workers synchronise.
-    return run_gtests(directory, name, without=("ScheduleTests",))
+    # Mistakes made on purpose are no findings, and a sanitizer keeps freed memory.
+    return run_gtests(directory, name, without="*Mistakes*:Leaks.*")
 
 
 @suite

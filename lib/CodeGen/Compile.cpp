@@ -133,6 +133,8 @@ public:
     addDescriptor(*llvmModule, stats.metadata, stages);
     Stopwatch timer(stats.optimizeSeconds);
     optimizeModule(*llvmModule, *machine);
+    if (!options.sanitize.empty())
+      reportAccesses(*llvmModule, options.sanitize);
     return success();
   }
 

@@ -4,7 +4,10 @@
 #include "loopc/runtime/abi.h"
 
 #include "llvm/Analysis/LoopAnalysisManager.h"
+#include "llvm/Analysis/ValueTracking.h"
 #include "llvm/IR/Constants.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -119,6 +122,38 @@ void loopc::codegen::optimizeModule(llvm::Module &module, llvm::TargetMachine &m
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graph, modules);
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+}
+
+void loopc::codegen::reportAccesses(llvm::Module &module, llvm::StringRef sanitizer) {
+  // Whole ranges, since LLVM's own instrumentation for threads leaves out accesses of more than 16 bytes: all of our vectors.
+  llvm::LLVMContext &context = module.getContext();
+  llvm::IntegerType *i64 = llvm::Type::getInt64Ty(context);
+  llvm::PointerType *pointer = llvm::PointerType::get(context, 0);
+  bool thread = sanitizer == "thread";
+  auto declare = [&](llvm::StringRef name) {
+    return module.getOrInsertFunction(name, llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, i64}, false));
+  };
+  llvm::FunctionCallee read = declare(thread ? "__tsan_read_range" : "__asan_loadN");
+  llvm::FunctionCallee write = declare(thread ? "__tsan_write_range" : "__asan_storeN");
+  const llvm::DataLayout &layout = module.getDataLayout();
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &instruction : llvm::instructions(function)) {
+      auto report = [&](llvm::FunctionCallee callee, llvm::Value *address, llvm::Value *bytes) {
+        if (!llvm::isa<llvm::AllocaInst>(llvm::getUnderlyingObject(address)))
+          llvm::CallInst::Create(callee, {address, bytes}, "", instruction.getIterator());
+      };
+      auto size = [&](llvm::Type *type) { return llvm::ConstantInt::get(i64, layout.getTypeStoreSize(type)); };
+      if (auto *load = llvm::dyn_cast<llvm::LoadInst>(&instruction)) {
+        report(read, load->getPointerOperand(), size(load->getType()));
+      } else if (auto *store = llvm::dyn_cast<llvm::StoreInst>(&instruction)) {
+        report(write, store->getPointerOperand(), size(store->getValueOperand()->getType()));
+      } else if (auto *move = llvm::dyn_cast<llvm::MemTransferInst>(&instruction)) {
+        report(read, move->getRawSource(), move->getLength());
+        report(write, move->getRawDest(), move->getLength());
+      } else if (auto *fill = llvm::dyn_cast<llvm::MemSetInst>(&instruction)) {
+        report(write, fill->getRawDest(), fill->getLength());
+      }
+    }
 }
 
 bool loopc::codegen::emitCode(llvm::Module &module, llvm::TargetMachine &machine, bool assembly, llvm::SmallVectorImpl<char> &code,

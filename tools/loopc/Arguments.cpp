@@ -123,6 +123,8 @@ struct Program {
         ->type_name("NAME")
         ->expected(1)
         ->take_all();
+    c.add_option("--sanitize", compile.sanitize, "Report every access to the sanitizer of the program that loads the artefact")
+        ->check(CLI::IsMember({"address", "thread"}));
     c.add_flag("--remarks", compile.remarks, "Print every decision on stderr");
     c.add_flag("--json", compile.json, "Print seconds and bytes of an artefact as JSON");
     CLI::App &e =

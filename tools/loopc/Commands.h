@@ -51,6 +51,7 @@ struct CompileCommandOptions {
   WeightOptions weights;
   std::string output;
   std::string emit = "artifact";
+  std::string sanitize;
   std::vector<std::string> observe;
   bool remarks = false, json = false;
 };

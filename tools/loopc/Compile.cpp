@@ -200,6 +200,7 @@ private:
     options.hash = request.hash;
     options.context = request.context;
     options.profile = request.profile;
+    options.sanitize = request.sanitize;
     return options;
   }
 

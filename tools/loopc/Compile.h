@@ -38,6 +38,7 @@ struct CompileRequest {
   std::string cpu = "native";
   std::vector<std::string> observe;
   bool profile = false; ///< the code times its phases
+  std::string sanitize; ///< sanitizer that the code reports its accesses to
   std::string hash;     ///< of everything that decides the result; recorded in the metadata
 };
 

@@ -27,6 +27,7 @@ int runCompile(const CompileCommandOptions &options) {
   }
   CompileRequest request =
       makeRequest(program, spec, options.target, weights, options.observe, published.context());
+  request.sanitize = options.sanitize;
   std::string error;
   std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
   if (!compilation)

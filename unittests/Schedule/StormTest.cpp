@@ -212,8 +212,9 @@ TEST(Leaks, MemoryStaysFlatOverManyShortRequests) {
     size_t used = mallinfo2().uordblks;
     if (begin == group * 4)
       first = used;
-    if (begin > group * 4)
+    if (begin > group * 4) {
       ASSERT_LE(used, first + (64 << 10)) << "after " << begin + group << " requests";
+    }
   }
 }
 

@@ -20,6 +20,7 @@ struct CompileOptions {
   int64_t context = 0; ///< goes into the metadata
   unsigned vectorBits = 0; ///< width of vectors; 0: that of the registers (others are for tests, results have the same bits)
   bool profile = false; ///< phases and waits are timed into loopc_call.profile
+  std::string sanitize; ///< "address" or "thread": every access is reported to the sanitizer that the loading program is built with
   bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
 

@@ -21,6 +21,9 @@ std::unique_ptr<llvm::TargetMachine> createTargetMachine(llvm::StringRef cpu, Ta
 /// Optimises `module` for the target. Layout and triple of the module are set here.
 void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine);
 
+/// Reports each load and store of `module` to the runtime of AddressSanitizer ("address") or ThreadSanitizer ("thread").
+void reportAccesses(llvm::Module &module, llvm::StringRef sanitizer);
+
 /// Object code (or assembly text) of an optimised module. False and `error` on failure.
 bool emitCode(llvm::Module &module, llvm::TargetMachine &machine, bool assembly, llvm::SmallVectorImpl<char> &code, std::string &error);
 

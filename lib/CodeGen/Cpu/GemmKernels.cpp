@@ -240,8 +240,8 @@ private:
         Value line = e.at(panelAt(n), e.mul(block, format.blockBytes()));
         Value from = e.at(x, e.mul(block, format.block() * 4));
         choose(rows, 2, most, [&](int64_t m) {
-          // All columns at once if they fit.
-          bool fits = format.unit() == format.block() && m * (columns + format.unit()) + format.unit() < e.registers;
+          // All columns at once if they fit beside a weight and the rows' factors: few rows have few chains.
+          bool fits = format.unit() == format.block() && m * (columns + format.unit()) + format.unit() <= e.registers;
           int64_t width = fits ? columns : group;
           for (int64_t first = 0; first < columns; first += width)
             tile({format, m, 1, first, width, from, line, count, tileAt(n), e.at(line, aheadBytes), unitBytes(format)});
