@@ -107,15 +107,21 @@ std::string percent(double share) {
   return text;
 }
 
-/// Bytes that each policy of this version keeps for a token.
+/// Bytes that each map keeps for a token after `loops` iterations; maps with sizes at two planes each.
 Json policySizes(double loopBytes, double otherBytes, int loops) {
   Json result = Json::array();
-  auto add = [&](const std::string &name, double planes) {
+  auto add = [&](const std::string &name, auto planeOf) {
+    int planes = 0;
+    for (int d = 0; d < loops; ++d)
+      planes = std::max(planes, planeOf(d, loops, 2, 2) + 1);
     result.push_back({{"policy", name}, {"planes", planes}, {"bytes_per_token", otherBytes + planes * loopBytes}});
   };
-  add("depth_indexed", loops);
-  add("depth_indexed, holes last_exited", loops);
-  add("single, order token | by_call", 1);
+#define LOOPC_KV_MAP(NAME, SIZES, NEEDS_COUNT, PLANE)                                                                  \
+  add(std::string(#NAME) + (SIZES == 0 ? "" : SIZES == 1 ? "(2)" : "(2, 2)"),                                          \
+      [](int d, [[maybe_unused]] int T, [[maybe_unused]] int a, [[maybe_unused]] int b) {                              \
+        return (void)d, PLANE;                                                                                         \
+      });
+#include "loopc/runtime/KvMaps.def"
   return result;
 }
 
