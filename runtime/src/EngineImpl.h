@@ -64,6 +64,7 @@ struct Sequence {
   uint32_t settled = 0;          ///< of those, positions whose feed is complete
   bool held = false;             ///< preempted until `resume`
   bool waiting = false;          ///< rows were freed for others: runs again when there is room
+  size_t compacted = 0;          ///< tokens when its own rows were freed to lie closer
   std::vector<uint8_t> swapped;  ///< rows outside the pools ...
   uint32_t swappedKeep = 0;      ///< ... of which those of this many positions still count
   std::vector<Lane> lanes;     ///< live, oldest first
@@ -140,6 +141,8 @@ struct Engine::Impl {
   Sequence *makeRoom(Sequence &s);
   /// The same in the handler of what `s` met; if there is no room to make, `s` fails and the others go on.
   Sequence *giveWay(Sequence &s);
+  /// K/V bytes of all tokens of a sequence that shares nothing.
+  uint64_t bytesOf(const Sequence &s) const;
   bool admits(const Sequence &s) const;
   void bringBack(Sequence &s);
 

@@ -63,6 +63,11 @@ Sequence *Engine::Impl::makeRoom(Sequence &s) {
       older = true;
   }
   Sequence *victim = idle ? idle : younger ? younger : older ? &s : nullptr;
+  // Blocks that it wrote apart from a fork take two pages: computed again they take one.
+  if (!victim && s.hasRows() && s.compacted < s.tokens.size() && bytesOf(s) <= budget.limitBytes()) {
+    s.compacted = s.tokens.size();
+    victim = &s;
+  }
   if (!victim)
     return nullptr;
   stats.evictions += victim->hasRows();
@@ -79,13 +84,19 @@ Sequence *Engine::Impl::giveWay(Sequence &s) {
   return &s;
 }
 
-bool Engine::Impl::admits(const Sequence &s) const {
+uint64_t Engine::Impl::bytesOf(const Sequence &s) const {
   uint64_t bytes = 0;
   for (size_t p = 0; p < pools.size(); ++p) {
     uint64_t planes = int(p) == info.poolOf(Stage::Core) ? std::max<uint64_t>(s.policy.writtenPlanes(), 1) : 1;
-    uint64_t pages = (s.tokens.size() + LOOPC_PAGE_ROWS - 1) / LOOPC_PAGE_ROWS * planes;
-    bytes += (pools[p]->pagesInUse() + pages) * pools[p]->info().pageBytes;
+    bytes += (s.tokens.size() + LOOPC_PAGE_ROWS - 1) / LOOPC_PAGE_ROWS * planes * pools[p]->info().pageBytes;
   }
+  return bytes;
+}
+
+bool Engine::Impl::admits(const Sequence &s) const {
+  uint64_t bytes = bytesOf(s);
+  for (const auto &pool : pools)
+    bytes += pool->pagesInUse() * pool->info().pageBytes;
   return bytes <= budget.limitBytes();
 }
 
