@@ -128,7 +128,7 @@ void collectNames(const words::Expr &expr, const Scope &scope, CasePlan &plan) {
   if ((expr.kind == Kind::Trace || expr.kind == Kind::TraceFrom) && expr.args[0].kind == Kind::Name &&
       expr.args[0].text == "logits")
     plan.everyIteration = true;
-  if (expr.kind == Kind::Call && expr.text == "layer")
+  if (expr.kind == Kind::Call && (expr.text == "layer" || expr.text == "layers"))
     return;
   for (const words::Expr &arg : expr.args)
     collectNames(arg, scope, plan);
@@ -139,6 +139,10 @@ void collectNames(const words::Expr &expr, const Scope &scope, CasePlan &plan) {
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
   return "layer." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
          settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." + expr.args[2].text;
+}
+
+std::string layerTap(int64_t stack, int64_t index, const std::string &name) {
+  return "layer." + std::to_string(stack) + "." + std::to_string(index) + "." + name;
 }
 
 namespace {
@@ -454,6 +458,23 @@ private:
       if (plan.names.insert(tap).second)
         keepLayerValue(program, uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope), expr.args[2].text,
                        tap);
+      return;
+    }
+    if (expr.kind == words::Expr::Kind::Call && expr.text == "layers") {
+      if (expr.args[0].kind != words::Expr::Kind::Name)
+        table.fail(expr.args[0].place, "the name of a value", "an expression");
+      const std::string &name = expr.args[0].text;
+      if (plan.layers.count(name))
+        return;
+      for (const LayerGroup &group : layersThatBind(program, name)) {
+        LayerTaps &kept = plan.layers[name].emplace_back();
+        kept.looped = group.looped;
+        for (auto [stack, index] : group.layers) {
+          kept.taps.push_back(layerTap(stack, index, name));
+          if (plan.names.insert(kept.taps.back()).second)
+            keepLayerValue(program, stack, index, name, kept.taps.back());
+        }
+      }
       return;
     }
     for (const words::Expr &arg : expr.args)

@@ -50,6 +50,12 @@ struct CaseOutput {
   std::string unsupported; ///< reason; the tensor is not compared
 };
 
+/// Taps of layers that are executed one after the other; in the loop, in every iteration.
+struct LayerTaps {
+  bool looped = false;
+  std::vector<std::string> taps;
+};
+
 /// What the words make of a case.
 struct CasePlan {
   std::string unsupported; ///< reason; the case is not run
@@ -90,6 +96,7 @@ struct CasePlan {
   std::vector<std::string> observe; ///< names of values that are no states
   std::set<std::string> names;      ///< all names of values that outputs use
   bool everyIteration = false;
+  std::map<std::string, std::vector<LayerTaps>> layers; ///< by name: its taps in every layer that binds it
   words::Scope scope; ///< config entries, for arithmetic
 };
 
@@ -118,6 +125,7 @@ struct SequenceRun {
   std::vector<double> labels;
   int64_t minLoops = 1, checkEvery = 1, untested = 0; ///< of tests; the first rows without
   std::map<std::string, rt::Observation> observed;
+  std::map<std::string, std::vector<LayerTaps>> layers;
   SequenceValue keys, values, planes, present;
 };
 
@@ -145,6 +153,7 @@ SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr,
 
 /// The name of the tap behind `layer(stack, index, NAME)`.
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
+std::string layerTap(int64_t stack, int64_t index, const std::string &name);
 /// The name under which a value of the model is read from the bank: a state's own field, or `obs.NAME`.
 std::string bankField(const rt::ModelInfo &info, const std::string &name);
 

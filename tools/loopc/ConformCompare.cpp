@@ -3,6 +3,7 @@
 #include "ConformCase.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace loopc::driver {
 namespace {
@@ -25,6 +26,13 @@ public:
       break;
     case Kind::Trace: {
       int64_t step = int64_t(words::evaluateNumber(table, expr.args[1], scope));
+      const Expr &base = expr.args[0];
+      if (base.kind == Kind::Call && base.text != "layer") { // planes or executions
+        SequenceValue all = value(base);
+        if (step < 0 || step >= all.steps)
+          table.fail(expr.args[1].place, "a number from 0 to " + std::to_string(all.steps - 1), std::to_string(step));
+        return slice(all, step, 1);
+      }
       SequenceValue all = trace(expr, -1);
       if (step < -1 || step >= all.steps - 1)
         table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(all.steps - 2),
@@ -171,6 +179,10 @@ private:
       SequenceValue all = value(expr.args[0]);
       return slice(all, 0, std::min(all.steps, last));
     }
+    if (name == "layers")
+      return executions(expr.args[0].text);
+    if (name == "top" || name == "ascending")
+      return ordered(value(expr.args[0]), name == "top" ? &expr.args[1] : nullptr);
     if (name == "keys")
       return run.keys;
     if (name == "values")
@@ -257,6 +269,42 @@ private:
           y = rounded(y);
           result.data[size_t((row * first.steps + step) * first.features + f)] = y;
         }
+      }
+    return result;
+  }
+
+  /// A name of the layers, along all their executions in order.
+  SequenceValue executions(const std::string &name) {
+    SequenceValue all;
+    for (const LayerTaps &group : run.layers.at(name))
+      for (int64_t step = 0; step < (group.looped ? run.loops : 1); ++step)
+        for (const std::string &tap : group.taps) {
+          const rt::Observation &seen = run.observed.at("obs." + tap);
+          SequenceValue one = group.looped ? slice(make(run.positions, run.loops, elements(seen), seen.iterations), step, 1)
+                                           : make(run.positions, 1, elements(seen), seen.final);
+          all = all.features == one.features && !all.data.empty() ? concat(all, one) : one;
+        }
+    return all;
+  }
+
+  /// The last axis in ascending order or, with a count, the places of its largest entries, the largest first.
+  SequenceValue ordered(const SequenceValue &of, const Expr *most) {
+    int64_t count = most ? int64_t(words::evaluateNumber(table, *most, scope)) : of.features;
+    if (count < 1 || count > of.features)
+      table.fail(most->place, "a number from 1 to " + std::to_string(of.features), std::to_string(count));
+    SequenceValue result = of;
+    result.features = count;
+    result.data.clear();
+    for (int64_t row = 0; row < of.rows; ++row)
+      for (int64_t step = 0; step < of.steps; ++step) {
+        std::vector<int64_t> places(size_t(of.features));
+        std::iota(places.begin(), places.end(), 0);
+        std::sort(places.begin(), places.end(), [&](int64_t a, int64_t b) {
+          double x = of.at(row, step, a), y = of.at(row, step, b);
+          return x == y ? a < b : most ? x > y : x < y;
+        });
+        for (int64_t f = 0; f < count; ++f)
+          result.data.push_back(most ? double(places[size_t(f)]) : of.at(row, step, places[size_t(f)]));
       }
     return result;
   }

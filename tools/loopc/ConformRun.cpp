@@ -264,6 +264,7 @@ private:
         run.labels.assign(plan.labels->values.begin() + b * length, plan.labels->values.begin() + (b + 1) * length);
       ids.push_back(engine.open(options));
       run.scope = runScope;
+      run.layers = plan.layers;
     }
     int64_t at = 0, call = 0;
     auto ofCall = [&](const std::vector<int64_t> &list) { return size_t(call) < list.size() ? list[size_t(call)] : 0; };

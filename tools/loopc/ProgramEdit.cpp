@@ -47,7 +47,47 @@ Found find(std::vector<ProgramOp> &ops, OpKind kind, uint32_t ref) {
   return {};
 }
 
+/// The last value of that name in a layer's own text, or its state after the layer; kNone.
+ValueId boundIn(const Program &program, const ProgramRegion &body, const ProgramStack &stack, const std::string &name) {
+  ValueId value = kNone;
+  for (const ProgramOp &op : body.ops)
+    for (ValueId result : op.results)
+      if (program.values[result].name == name)
+        value = result;
+  for (size_t i = 0; i < stack.states.size() && i < body.yields.size(); ++i)
+    if (stack.states[i] == name)
+      value = body.yields[i];
+  return value;
+}
+
+/// Stacks inside a layer belong to the layer.
+void collectLayers(const Program &program, const std::vector<ProgramOp> &ops, bool looped, const std::string &name,
+                   std::vector<LayerGroup> &groups) {
+  for (const ProgramOp &op : ops) {
+    if (op.kind != OpKind::Stack) {
+      for (const ProgramRegion &region : op.regions)
+        collectLayers(program, region.ops, looped || op.kind == OpKind::Loop, name, groups);
+      continue;
+    }
+    const ProgramStack &stack = program.stacks[op.ref];
+    if (boundIn(program, op.regions[0], stack, name) == kNone)
+      continue;
+    if (groups.empty() || groups.back().looped != looped)
+      groups.push_back({looped, {}});
+    for (int64_t index = stack.begin; index < stack.end; ++index)
+      groups.back().layers.push_back({op.ref, index});
+  }
+}
+
 } // namespace
+
+std::vector<LayerGroup> layersThatBind(const Program &program, const std::string &name) {
+  std::vector<LayerGroup> groups;
+  collectLayers(program, program.body.ops, false, name, groups);
+  if (groups.empty())
+    failExpected("layers(" + name + ")", "a value bound in a layer, or a state of a stack", "none of that name");
+  return groups;
+}
 
 void giveValue(Program &program, const std::string &name, int64_t iterations) {
   Found at = find(program.body.ops, OpKind::Loop, kNone);
@@ -112,14 +152,7 @@ void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::
                  std::to_string(index));
   ProgramRegion &body = (*at.list)[at.index].regions[0];
   ProgramLoc loc = (*at.list)[at.index].loc;
-  ValueId value = kNone;
-  for (const ProgramOp &op : body.ops)
-    for (ValueId result : op.results)
-      if (program.values[result].name == name)
-        value = result;
-  for (size_t i = 0; i < info.states.size() && i < body.yields.size(); ++i)
-    if (info.states[i] == name)
-      value = body.yields[i];
+  ValueId value = boundIn(program, body, info, name);
   if (value == kNone)
     failExpected(what, "a value bound in the layer, or a state of the stack", "none of that name");
   ProgramType type = program.values[value].type, constant = type, index0, truth;

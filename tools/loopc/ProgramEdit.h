@@ -3,6 +3,8 @@
 #pragma once
 #include "loopc/Frontend/Program.h"
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace loopc::driver {
 
@@ -15,5 +17,12 @@ void giveValue(frontend::Program &program, const std::string &name, int64_t iter
 /// Throws Failure if there is none.
 void keepLayerValue(frontend::Program &program, uint32_t stack, int64_t index, const std::string &name,
                     const std::string &tap);
+
+/// Layers that bind a name: those of neighbouring stacks, in order. In the loop they are executed in every iteration.
+struct LayerGroup {
+  bool looped = false;
+  std::vector<std::pair<uint32_t, int64_t>> layers; ///< number of the stack, index
+};
+std::vector<LayerGroup> layersThatBind(const frontend::Program &program, const std::string &name);
 
 } // namespace loopc::driver

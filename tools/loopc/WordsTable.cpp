@@ -20,6 +20,9 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"append", 2},    // the second as one more entry of the last axis of the first
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name
+      {"layers", 1},    // a name in every layer that binds it, in the order of execution, axis X
+      {"top", 2},       // places of the largest entries of the last axis, the largest first, and how many
+      {"ascending", 1}, // the last axis in ascending order
       {"keys", 0},      // K planes as kept at the end, axis X
       {"values", 0},    // V planes
       {"planes", 0},    // numbers of the planes with rows of their own, axis X; layers of the coda count down from -1

@@ -56,6 +56,9 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedCheckpoint,
                                          Published{"loopformer.loop", "loopformer/base_loop.config.json", "loopformer/base_loop.weights.safetensors"},
                                          Published{"flt.loop", "flt/config.json", "flt/weights.safetensors"},
                                          Published{"flt.loop", "flt/mla.config.json", "flt/mla.weights.safetensors"},
+                                         Published{"looped_moe.loop", "looped_moe/config.json", "looped_moe/weights.safetensors"},
+                                         Published{"openmythos.loop", "openmythos/config.json", "openmythos/weights.safetensors"},
+                                         Published{"openmythos.loop", "openmythos/mla.config.json", "openmythos/mla.weights.safetensors"},
                                          Published{"ut_act.loop", "ut_act/config.json", "ut_act/weights.safetensors"}),
                          [](const auto &info) {
                            std::string name = std::string(info.param.weights);
