@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedCheckpoint,
                                          Published{"looped_moe.loop", "looped_moe/config.json", "looped_moe/weights.safetensors"},
                                          Published{"openmythos.loop", "openmythos/config.json", "openmythos/weights.safetensors"},
                                          Published{"openmythos.loop", "openmythos/mla.config.json", "openmythos/mla.weights.safetensors"},
+                                         Published{"dreamer.loop", "dreamer/config.json", "dreamer/weights.safetensors"},
                                          Published{"ut_act.loop", "ut_act/config.json", "ut_act/weights.safetensors"}),
                          [](const auto &info) {
                            std::string name = std::string(info.param.weights);
