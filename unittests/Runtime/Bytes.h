@@ -1,7 +1,7 @@
 // Files made in memory for tests: safetensors, GGUF, and a temporary directory.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
-#include "loopc/runtime/Error.h"
+#include "MessageOf.h"
 #include "loopc/runtime/Gguf.h"
 #include <cstring>
 #include <filesystem>
@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 namespace loopc::rt::testing {
+
+using test::messageOf;
 
 template <typename T> std::string bytesOf(T value) {
   std::string bytes(sizeof value, '\0');
@@ -75,17 +77,6 @@ public:
     return file + data;
   }
 };
-
-/// The message of the Error that `action` throws; a test failure if it throws none.
-template <typename F> std::string messageOf(F action) {
-  try {
-    action();
-  } catch (const Error &error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "expected an Error, but got none";
-  return "";
-}
 
 class TemporaryDirectory {
 public:

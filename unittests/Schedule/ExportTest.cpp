@@ -1,5 +1,6 @@
 // Rows of a sequence as bytes: another engine goes on with the same numbers; what does not fit is refused with both
 // values. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "../Runtime/MessageOf.h"
 #include "Compiled.h"
 #include <algorithm>
 #include <cstring>
@@ -9,18 +10,11 @@
 #include <xxhash.h>
 
 using namespace loopc::rt;
+using loopc::rt::test::messageOf;
+using loopc::rt::test::refusalOf;
 using namespace loopc::rt::test;
 
 namespace {
-
-std::string messageOf(const std::function<void()> &f) {
-  try {
-    f();
-  } catch (const Error &e) {
-    return e.what();
-  }
-  return "";
-}
 
 /// The bytes with a checksum that fits them again.
 std::vector<uint8_t> sealed(std::vector<uint8_t> bytes) {
@@ -157,7 +151,7 @@ TEST(Export, HostileBytesAreRefusedOrHarmless) {
     if (bytes.size() > 8)
       bytes = sealed(bytes);
     SequenceId id = engine.open(here.request.options);
-    if (messageOf([&] { engine.importRows(id, bytes); }).empty()) {
+    if (refusalOf([&] { engine.importRows(id, bytes); }).empty()) {
       int32_t token = 1;
       engine.feed(id, {&token, 1}); // numbers may be other ones; rows are where they belong
     } else {

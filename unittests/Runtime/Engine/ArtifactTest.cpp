@@ -1,5 +1,6 @@
 // Artefact files: what is checked, what is refused; the CPU executor end to end.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "../MessageOf.h"
 #include "loopc/runtime/CpuExecutor.h"
 #include "loopc/runtime/Engine.h"
 #include "loopc/runtime/Generate.h"
@@ -13,17 +14,10 @@
 #include <xxhash.h>
 
 using namespace loopc::rt;
+using loopc::rt::test::messageOf;
+using loopc::rt::test::refusalOf;
 
 namespace {
-
-std::string messageOf(const std::function<void()> &f) {
-  try {
-    f();
-  } catch (const Error &e) {
-    return e.what();
-  }
-  return "";
-}
 
 class ArtifactTest : public testing::Test {
 protected:
@@ -137,10 +131,10 @@ TEST_F(ArtifactTest, ChecksTheMachine) {
     EXPECT_NE(messageOf([&] { checkCpuFeatures(info, "f"); }).find("a CPU with fma4"), std::string::npos);
   }
   info.features = {"sse3", "no-such-feature"};
-  EXPECT_EQ(messageOf([&] { checkCpuFeatures(info, "f"); }), "");
+  EXPECT_EQ(refusalOf([&] { checkCpuFeatures(info, "f"); }), "");
 #define AGREES(name)                                                                                                   \
   info.features = {name};                                                                                              \
-  EXPECT_EQ(messageOf([&] { checkCpuFeatures(info, "f"); }).empty(), bool(__builtin_cpu_supports(name))) << name
+  EXPECT_EQ(refusalOf([&] { checkCpuFeatures(info, "f"); }).empty(), bool(__builtin_cpu_supports(name))) << name
   AGREES("avx2");
   AGREES("fma");
   AGREES("avx512f");

@@ -425,7 +425,7 @@ TEST(Engine, RunsOutOfMemoryAndGoesOn) {
     engine.checkInvariants();
   int failed = 0;
   for (SequenceId id : {a, b}) {
-    std::string message = messageOf([&] { engine.take(id); });
+    std::string message = refusalOf([&] { engine.take(id); });
     failed += message.find("K/V memory of stage") != std::string::npos;
   }
   EXPECT_GE(failed, 1);

@@ -368,13 +368,4 @@ Shape shapeOf(std::string policy) {
   return s;
 }
 
-std::string messageOf(const std::function<void()> &f) {
-  try {
-    f();
-  } catch (const Error &e) {
-    return e.what();
-  }
-  return "";
-}
-
 } // namespace loopc::rt::fake

@@ -1,6 +1,7 @@
 // A looped model in exact integers modulo a prime, behind the C interface of stages, and its token-after-token oracle.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
+#include "../MessageOf.h"
 #include "loopc/runtime/Engine.h"
 #include "loopc/runtime/Laws.h"
 #include <functional>
@@ -8,6 +9,9 @@
 #include <vector>
 
 namespace loopc::rt::fake {
+
+using test::messageOf;
+using test::refusalOf;
 
 constexpr int64_t prime = 8191; ///< values are f32 integers below it, so every number is exact
 constexpr uint32_t vocab = 7;
@@ -105,7 +109,5 @@ inline const std::vector<std::string> allPolicies = {"depth_indexed", "last_exit
 Shape shapeOf(std::string policy);
 /// Whether an exit may end the iterations of a token under the policy.
 bool mayLeave(const std::string &policy);
-/// What the error says that `f` throws; empty if it throws none.
-std::string messageOf(const std::function<void()> &f);
 
 } // namespace loopc::rt::fake

@@ -1,5 +1,6 @@
 // Packed weights: layouts, sources, refusals.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "../MessageOf.h"
 #include "loopc/runtime/Packing.h"
 #include <cmath>
 #include <cstring>
@@ -7,6 +8,8 @@
 #include <gtest/gtest.h>
 
 using namespace loopc::rt;
+using loopc::rt::test::messageOf;
+using loopc::rt::test::refusalOf;
 
 namespace {
 
@@ -21,15 +24,6 @@ ModelInfo infoWith(std::vector<ParamInfo> params) {
   ModelInfo m;
   m.params = std::move(params);
   return m;
-}
-
-std::string messageOf(const std::function<void()> &f) {
-  try {
-    f();
-  } catch (const Error &e) {
-    return e.what();
-  }
-  return "";
 }
 
 ParamInfo param(PackKind kind, DType dtype, int64_t rows, int64_t cols, std::vector<ParamSourceInfo> sources,
@@ -183,7 +177,7 @@ TEST(Packing, RefusesByName) {
   bad[7] = 3.4e38f;
   t.addF32("big", {4, 3}, bad);
   auto pack = [&](ParamInfo p, PackOptions o = {}) {
-    return messageOf([&] { PackedParams::pack(infoWith({std::move(p)}), t, o); });
+    return refusalOf([&] { PackedParams::pack(infoWith({std::move(p)}), t, o); });
   };
   auto has = [](const std::string &message, const std::string &part) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
