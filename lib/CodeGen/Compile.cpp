@@ -57,6 +57,8 @@ public:
       stats.target.vectorBits = options.vectorBits;
     if (options.vectorBits == 512)
       stats.target.registers = 32;
+    if (!options.bf16Order.empty())
+      stats.target.amx32 = options.bf16Order == "amx32";
     auto models = module.getOps<loop::ModelOp>();
     if (models.empty()) {
       error = "expected a module with a loop.model, but got none";
@@ -86,11 +88,14 @@ public:
     if (failed(layout))
       return failure();
     PassManager lower(module.getContext());
+    std::vector<std::string> features = stats.target.features;
+    if (options.softenTiles)
+      features.insert(features.end(), {"amx-tile", "amx-bf16"});
     // The counter of cycles is a constant clock on x86; ARM keeps its own from programs but has a clock beside it.
     bool arm = machine->getTargetTriple().isAArch64();
     lower.addPass(createTaskToCpuPass(CpuOptions{stats.target.vectorBits,
                                                  !options.profile ? "" : arm ? "llvm.readsteadycounter" : "llvm.readcyclecounter",
-                                                 stats.target.registers, stats.target.features}));
+                                                 stats.target.registers, std::move(features), stats.target.amx32}));
     if (failed(lower.run(module)))
       return failure();
     SmallVector<StageMemory> memory;
@@ -130,6 +135,8 @@ public:
       error = "the program could not be translated to LLVM IR";
       return failure();
     }
+    if (options.softenTiles)
+      options.softenTiles(*llvmModule);
     addDescriptor(*llvmModule, stats.metadata, stages);
     Stopwatch timer(stats.optimizeSeconds);
     optimizeModule(*llvmModule, *machine);

@@ -139,7 +139,7 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
   for (const std::string &feature : target.features)
     features.push_back(feature);
   root["target"] = json::Object{{"triple", target.triple}, {"cpu", target.cpu}, {"features", std::move(features)},
-                                {"vector_bits", target.vectorBits}};
+                                {"vector_bits", target.vectorBits}, {"bf16_order", target.amx32 ? "amx32" : "chain"}};
 
   std::string dtype = "f32", kvDtype = "f32";
   for (const ParamSlot &slot : layout.params)

@@ -22,8 +22,22 @@
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 #include <cstring>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 using namespace loopc::codegen;
+
+/// Linux lends tile registers on request only; where it does not, this machine has none.
+static bool tilesPermitted() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long requestPermission = 0x1023, tileData = 18; // arch_prctl(2), ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+#else
+  return false;
+#endif
+}
 
 std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::StringRef cpu, TargetDescription &description,
                                                                         std::string &error) {
@@ -59,7 +73,8 @@ std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::S
   std::string features;
   description.features.clear();
   if (host)
-    for (const auto &[name, on] : llvm::sys::getHostCPUFeatures()) {
+    for (const auto &[name, present] : llvm::sys::getHostCPUFeatures()) {
+      bool on = present && (!name.starts_with("amx") || tilesPermitted());
       features += (features.empty() ? "" : ",") + std::string(on ? "+" : "-") + name.str();
       if (on)
         description.features.push_back(name.str());
@@ -83,6 +98,7 @@ std::unique_ptr<llvm::TargetMachine> loopc::codegen::createTargetMachine(llvm::S
   description.triple = triple.str();
   description.cpu = name;
   description.vectorBits = description.has("avx512f") ? 512 : description.has("avx2") ? 256 : 128;
+  description.amx32 = description.has("amx-bf16") && description.has("amx-tile") && description.has("avx512f");
   description.registers = description.has("avx512f") || triple.isAArch64() ? 32 : 16;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict; // a fused multiply-add stands where it is written, nowhere else

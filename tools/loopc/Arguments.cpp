@@ -38,6 +38,9 @@ void addCompile(CLI::App &app, TargetOptions &options) {
   app.add_option("--kv-dtype", options.kvDtype, "Type of kept keys and values (default: as --dtype)")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--cpu", options.cpu, "CPU to generate code for, `native` for this one")->capture_default_str();
+  app.add_option("--bf16-order", options.bf16Order,
+                 "Order of sums in bf16 linears: `amx32` gives the bits of CPUs with tiles (default: what the CPU is fast in)")
+      ->check(CLI::IsMember({"chain", "amx32"}));
   app.add_option("--kv", options.kv, "How planes are kept: \"map, holes rule, order o\"")->type_name("CLAUSE");
   app.add_option("--max-ms-per-token", options.maxMsPerToken,
                  "Choose the default loop count by a budget of decode time")

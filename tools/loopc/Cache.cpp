@@ -61,6 +61,7 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
         request.stored[tensor.name] = format;
   request.kvDtype = target.kvDtype;
   request.cpu = target.cpu;
+  request.bf16Order = target.bf16Order;
   request.observe = observe;
   std::string key = spec.text;
   auto add = [&](const std::string &part) {
@@ -84,7 +85,7 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
       request.kv.unit + ", " + request.kv.keep + (request.kv.codaOverwrites ? ", coda) " : ") ") + request.kv.holes + " " + request.kv.order);
   add(request.dtype + " " + request.kvDtype + " " + std::to_string(context) + (request.leaving ? " leaving" : "") +
       (request.profile ? " profile" : ""));
-  add(targetText(request.cpu));
+  add(targetText(request.cpu) + " " + request.bf16Order);
   for (const std::string &name : observe)
     add(name);
   for (const frontend::ProgramDraw &draw : program.draws)

@@ -23,6 +23,7 @@ struct TargetOptions {
   std::string dtype = "stored"; ///< of matrices: as the file has them, or a format of WeightFormats.def
   std::string kvDtype; ///< empty: as dtype
   std::string cpu = "native";
+  std::string bf16Order;    ///< chain or amx32; empty: the CPU's
   std::string kv;           ///< a kv clause that replaces the spec's
   uint32_t threads = 0;     ///< 0: one for each CPU the process may use
   double maxMsPerToken = 0; ///< budget that chooses the default loop count; 0: none

@@ -197,6 +197,7 @@ private:
   codegen::CompileOptions codeOptions() const {
     codegen::CompileOptions options;
     options.cpu = request.cpu == "native" ? "" : request.cpu;
+    options.bf16Order = request.bf16Order;
     options.hash = request.hash;
     options.context = request.context;
     options.profile = request.profile;

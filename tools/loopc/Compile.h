@@ -36,6 +36,7 @@ struct CompileRequest {
   /// For messages and records.
   std::string dtypeText() const { return stored.empty() ? dtype : "stored"; }
   std::string cpu = "native";
+  std::string bf16Order; ///< codegen::CompileOptions
   std::vector<std::string> observe;
   bool profile = false; ///< the code times its phases
   std::string sanitize; ///< sanitizer that the code reports its accesses to

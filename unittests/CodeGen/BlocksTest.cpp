@@ -53,7 +53,7 @@ std::vector<std::byte> blocksOf(rt::DType type, int64_t elements, std::mt19937 &
 void check(rt::DType type, int k, int n, unsigned vectorBits = 0, std::string format = "") {
   if (format.empty())
     format = rt::weightFormatName(type);
-  auto kept = compile(model(k, n, format), true, vectorBits), widened = compile(model(k, n, ""), true, vectorBits);
+  auto kept = compile(model(k, n, format), {.vectorBits = vectorBits}), widened = compile(model(k, n, ""), {.vectorBits = vectorBits});
   ASSERT_EQ(kept->error + widened->error, "") << taskForm(model(k, n, format));
   std::mt19937 random(unsigned(k + n));
   std::normal_distribution<float> normal;

@@ -1,6 +1,7 @@
 // Compiles a LANES model given as text, loads the artefact and calls its stages with memory of the test.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Harness.h"
+#include "SoftTiles.h"
 #include "loopc/CodeGen/Compile.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
@@ -24,7 +25,7 @@ static mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext &context, const
   return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
 }
 
-std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fuse, unsigned vectorBits, bool profile) {
+std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, const How &how) {
   auto result = std::make_unique<Compiled>();
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   auto module = parse(context, text, result->error);
@@ -34,9 +35,12 @@ std::unique_ptr<Compiled> loopc::test::compile(const std::string &text, bool fus
   llvm::sys::fs::createTemporaryFile("loopc-test", "so", path);
   codegen::CompileStats stats;
   codegen::CompileOptions options;
-  options.fuse = fuse;
-  options.vectorBits = vectorBits;
-  options.profile = profile;
+  options.fuse = how.fuse;
+  options.vectorBits = how.vectorBits;
+  options.profile = how.profile;
+  options.bf16Order = how.bf16Order;
+  if (how.softTiles)
+    options.softenTiles = softenTiles;
   std::string error;
   bool failed = mlir::failed(codegen::compileToArtifact(*module, options, path, stats, error));
   result->error += error;

@@ -31,9 +31,14 @@ struct Compiled {
   void *handle = nullptr;
   ~Compiled();
 };
-/// `fuse` false: without the pass task-fuse. `vectorBits`: another width of vectors than the registers have. `profile`:
-/// phases are timed.
-std::unique_ptr<Compiled> compile(const std::string &text, bool fuse = true, unsigned vectorBits = 0, bool profile = false);
+struct How {
+  bool fuse = true;            ///< with the pass task-fuse
+  unsigned vectorBits = 0;     ///< another width of vectors than the registers have
+  bool profile = false;        ///< phases are timed
+  std::string bf16Order = "chain"; ///< of linears of bf16 rows and weights
+  bool softTiles = false;      ///< as for a CPU with tiles; their instructions in software
+};
+std::unique_ptr<Compiled> compile(const std::string &text, const How &how = {});
 
 /// Text of the TASK form, and the machine code as text.
 std::string taskForm(const std::string &text);

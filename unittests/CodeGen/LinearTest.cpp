@@ -1,6 +1,7 @@
 // Linears: exact small integers, equal bits for every number of rows, epilogues.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Harness.h"
+#include "SoftTiles.h"
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -34,8 +35,8 @@ static std::string model(int k, int n, const std::string &type) {
          "    loop.return %b, %y : !loop.bank<@slot>, " + out + "\n  }\n}\n";
 }
 
-static void exact(int k, int n, const std::string &type, unsigned vectorBits = 0) {
-  auto compiled = compile(model(k, n, type), true, vectorBits);
+static void exact(int k, int n, const std::string &type, const How &how = {}) {
+  auto compiled = compile(model(k, n, type), how);
   ASSERT_EQ(compiled->error, "") << taskForm(model(k, n, type));
   for (uint32_t workers : {1u, 3u}) {
     Machine machine(*compiled, 64, workers);
@@ -46,7 +47,7 @@ static void exact(int k, int n, const std::string &type, unsigned vectorBits = 0
       b[i] = float(i % 13);
     machine.set("w", w);
     machine.set("b", b);
-    for (int m : {1, 2, 3, 5, 6, 7, 13, 48, 50}) {
+    for (int m : {1, 2, 3, 5, 6, 7, 13, 17, 48, 50}) {
       std::vector<Lane> lanes(m);
       std::vector<std::vector<float>> x(m, std::vector<float>(k));
       for (int r = 0; r < m; ++r) {
@@ -74,18 +75,35 @@ TEST(Linear, exactF16) { exact(37, 160, "f16"); }
 TEST(Linear, exactTiny) { exact(3, 1, "f32"); }
 // The shapes of kernels for other registers; the compiler splits the vectors of this machine.
 TEST(Linear, exactInKernelsOfOtherWidths) {
-  exact(70, 45, "f32", 512);
-  exact(37, 160, "bf16", 512);
-  exact(37, 160, "f16", 512);
-  exact(37, 45, "f16", 128);
-  exact(70, 45, "f32", 128);
+  exact(70, 45, "f32", {.vectorBits = 512});
+  exact(37, 160, "bf16", {.vectorBits = 512});
+  exact(37, 160, "f16", {.vectorBits = 512});
+  exact(37, 45, "f16", {.vectorBits = 128});
+  exact(70, 45, "f32", {.vectorBits = 128});
 }
 
-// The chain order, computed here one fused multiply-add at a time, for random data and every row count: a tile of rows,
-// several tiles, more than are gathered at once; more than one block of k.
-static void chain(const std::string &type, int k, unsigned vectorBits = 0) {
+// Orders, computed here one fused multiply-add at a time.
+static float chain(const std::vector<float> &x, const float *w) {
+  float sum = 0;
+  for (size_t i = 0; i < x.size(); ++i)
+    sum = std::fmaf(x[i], w[i], sum);
+  return sum;
+}
+static float amx32(const std::vector<float> &x, const float *w) {
+  float sum = 0;
+  for (size_t begin = 0; begin < x.size(); begin += 32) {
+    float pair[2] = {};
+    for (size_t i = begin; i < std::min(begin + 32, x.size()); ++i)
+      pair[i % 2] = std::fmaf(x[i], w[i], pair[i % 2]);
+    sum += pair[0] + pair[1];
+  }
+  return sum;
+}
+
+// Random data and every row count: a tile of rows, several tiles, more than are gathered at once; more than one block of k.
+static void sameBits(const std::string &type, int k, const How &how = {}) {
   const int n = 160;
-  auto compiled = compile(model(k, n, type), true, vectorBits);
+  auto compiled = compile(model(k, n, type), how);
   ASSERT_EQ(compiled->error, "");
   Machine machine(*compiled, 448, 2, 448);
   auto rounded = [&](float v) {
@@ -110,9 +128,10 @@ static void chain(const std::string &type, int k, unsigned vectorBits = 0) {
     for (float &v : x[r])
       v = normal(random);
     machine.setField("x", r, x[r]);
+    for (float &v : x[r])
+      v = rounded(v);
     for (int j = 0; j < n; ++j)
-      for (int i = 0; i < k; ++i)
-        want[r][j] = std::fmaf(rounded(x[r][i]), w[j * k + i], want[r][j]);
+      want[r][j] = (how.bf16Order == "chain" ? chain : amx32)(x[r], &w[j * k]);
   }
   for (int m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 25, 48, 191, 193, 400}) {
     std::vector<Lane> lanes(m);
@@ -123,10 +142,25 @@ static void chain(const std::string &type, int k, unsigned vectorBits = 0) {
       ASSERT_EQ(std::memcmp(&machine.logits[r * n], want[r].data(), n * 4), 0) << "m " << m << " row " << r;
   }
 }
-TEST(Linear, bitsDoNotDependOnTheRowCount) { chain("f32", 301); }
-TEST(Linear, bitsDoNotDependOnTheRowCountBF16) { chain("bf16", 301); }
+TEST(Linear, bitsDoNotDependOnTheRowCount) { sameBits("f32", 301); }
+TEST(Linear, bitsDoNotDependOnTheRowCountBF16) { sameBits("bf16", 301); }
 TEST(Linear, bitsDoNotDependOnTheRowCountInOtherWidths) {
   for (unsigned bits : {128u, 512u})
     for (const char *type : {"f32", "bf16"})
-      chain(type, 133, bits);
+      sameBits(type, 133, {.vectorBits = bits});
 }
+
+// The order of tiles in vectors, and in tiles; k that fill whole tiles and k that do not.
+TEST(Linear, orderOfTilesInVectors) {
+  for (unsigned bits : {128u, 256u, 512u})
+    for (int k : {3, 64, 301})
+      sameBits("bf16", k, {.vectorBits = bits, .bf16Order = "amx32"});
+}
+TEST(Linear, orderOfTilesInTiles) {
+  for (int k : {3, 64, 301}) {
+    uint64_t before = softProducts;
+    sameBits("bf16", k, {.vectorBits = 512, .bf16Order = "amx32", .softTiles = true});
+    EXPECT_GT(softProducts, before);
+  }
+}
+TEST(Linear, exactInTiles) { exact(37, 45, "bf16", {.vectorBits = 512, .bf16Order = "amx32", .softTiles = true}); }

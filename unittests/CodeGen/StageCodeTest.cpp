@@ -192,11 +192,11 @@ TEST_F(StageCode, chunkMatchesTheReference) {
 // the vectors, and whether phases are timed.
 TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
   std::vector<float> first;
-  std::unique_ptr<Compiled> unfused = compile(lanesModel(), false);
+  std::unique_ptr<Compiled> unfused = compile(lanesModel(), {.fuse = false});
   ASSERT_EQ(unfused->error, "");
-  std::unique_ptr<Compiled> wide = compile(lanesModel(), true, 512), narrow = compile(lanesModel(), true, 128);
+  std::unique_ptr<Compiled> wide = compile(lanesModel(), {.vectorBits = 512}), narrow = compile(lanesModel(), {.vectorBits = 128});
   ASSERT_EQ(wide->error + narrow->error, "");
-  std::unique_ptr<Compiled> timed = compile(lanesModel(), true, 0, true);
+  std::unique_ptr<Compiled> timed = compile(lanesModel(), {.profile = true});
   ASSERT_EQ(timed->error, "");
   for (const Compiled *code : {static_cast<const Compiled *>(compiled), static_cast<const Compiled *>(unfused.get()),
                                static_cast<const Compiled *>(wide.get()), static_cast<const Compiled *>(narrow.get()),
@@ -235,7 +235,7 @@ TEST_F(StageCode, bitsDoNotDependOnTheSchedule) {
 
 // Each worker takes the time of each phase that ran, and of its waits.
 TEST_F(StageCode, timesOfPhases) {
-  std::unique_ptr<Compiled> timed = compile(lanesModel(), true, 0, true);
+  std::unique_ptr<Compiled> timed = compile(lanesModel(), {.profile = true});
   ASSERT_EQ(timed->error, "");
   EXPECT_EQ(compiled->described.stages.at("core").timedPhases, 0u);
   Machine machine(*timed, 16, 2);

@@ -8,6 +8,9 @@
 #include "mlir/IR/BuiltinOps.h"
 #include <string>
 
+namespace llvm {
+class Module;
+}
 namespace mlir {
 class DialectRegistry;
 }
@@ -21,6 +24,9 @@ struct CompileOptions {
   unsigned vectorBits = 0; ///< width of vectors; 0: that of the registers (others are for tests, results have the same bits)
   bool profile = false; ///< phases and waits are timed into loopc_call.profile
   std::string sanitize; ///< "address" or "thread": every access is reported to the sanitizer that the loading program is built with
+  std::string bf16Order; ///< "chain" or "amx32", the order of sums in linears of bf16 rows and weights; empty: what the CPU is fast in
+  /// For tests: replaces the intrinsics for tiles; with it code is made as for a CPU that has them.
+  void (*softenTiles)(llvm::Module &) = nullptr;
   bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
 

@@ -24,6 +24,7 @@ struct TargetDescription {
   std::vector<std::string> features;
   unsigned vectorBits = 256;
   unsigned registers = 16; ///< vector registers of that width
+  bool amx32 = false;      ///< bf16 linears add in the order of tdpbf16ps
 
   bool has(llvm::StringRef feature) const { return std::find(features.begin(), features.end(), feature) != features.end(); }
 };

@@ -25,6 +25,7 @@ struct CpuOptions {
   std::string clock;         ///< LLVM intrinsic whose ticks each phase and each wait are timed in; empty: no time is taken
   unsigned registers = 16;
   std::vector<std::string> features; ///< LLVM's names
+  bool amx32 = false; ///< linears of bf16 rows and weights add in the order of tdpbf16ps instead of `chain`
 };
 /// task-to-cpu: task.programs become functions of scf, arith, vector and llvm ops.
 std::unique_ptr<mlir::Pass> createTaskToCpuPass(CpuOptions options = {});

@@ -80,10 +80,19 @@ llvm::SmallVector<mlir::Value> emitElements(PhaseContext &ctx, mlir::Block &bloc
 
 /// The function `sum of rows times panels` for weights of a format, made once per module:
 /// (x, x row bytes, rows, panels, panel count, blocks of k, out, out row bytes, widenedBytes() of private memory).
-/// Order chain for every number of rows.
 /// `input`: what the rows were before they became f32; its values decide which instructions are exact.
+/// Order chain for every number of rows; amx32 if isAmx32().
 mlir::LLVM::LLVMFuncOp getGemmKernel(PhaseContext &ctx, const WeightFormat &format, mlir::Type input);
 int64_t widenedBytes(const WeightFormat &format, int64_t k);
+
+/// Kernels in the order amx32, for bf16 rows and weights on targets that chose it.
+bool isAmx32(const Emit &e, const WeightFormat &format, mlir::Type input);
+bool hasTiles(const Emit &e);
+/// Whether so many rows go to tiles, which read gatherWords() instead of f32.
+mlir::Value rowsAreWords(Emit &e, mlir::Value rows);
+/// k of bf16 at `from` as words of two, filled up with +0 to a multiple of 16 words, at `to`.
+void gatherWords(Emit &e, int64_t k, mlir::Value from, mlir::Value to);
+void writeAmx32Kernel(Emit &e, mlir::Block *entry);
 
 } // namespace loopc::codegen
 #endif

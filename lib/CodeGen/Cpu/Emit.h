@@ -19,9 +19,10 @@ struct Emit {
   unsigned vectorBits;
   unsigned registers; ///< vector registers
   llvm::ArrayRef<std::string> features;
+  bool amx32; ///< the order of linears of bf16 rows and weights (CpuOptions)
 
   Emit(mlir::OpBuilder builder, mlir::Location loc, const CpuOptions &target)
-      : b(builder), loc(loc), vectorBits(target.vectorBits), registers(target.registers), features(target.features) {}
+      : b(builder), loc(loc), vectorBits(target.vectorBits), registers(target.registers), features(target.features), amx32(target.amx32) {}
 
   bool has(llvm::StringRef feature) const { return llvm::is_contained(features, feature.str()); }
 

@@ -29,6 +29,8 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format, inputElement);
   auto [begin, end] = ctx.cut(e.c(panels));
 
+  bool words = isAmx32(e, format, inputElement) && hasTiles(e);
+
   // The columns of panel `panel` (index `local` in the tile) of one row.
   auto epilogue = [&](Value row, Value tileRow, Value panel, Value local) {
     SmallVector<Value> addresses;
@@ -80,10 +82,13 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
       e.loop(e.c(0), rows, e.c(1), [&](Value i) {
         Value from = e.at(ctx.row(input, ctx.listed(e.add(first, i))), viewOf(0).getOffset() * inputWidth);
         Value to = e.at(xs, e.mul(i, ldx));
-        e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
-          e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
-        });
-        e.pieces(filled - k, e.lanes(), [&](Value j, int64_t width) { e.store(e.splatF32(0.0, width), e.at(to, e.mul(e.add(j, k), 4))); });
+        auto asF32 = [&] {
+          e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
+            e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
+          });
+          e.pieces(filled - k, e.lanes(), [&](Value j, int64_t width) { e.store(e.splatF32(0.0, width), e.at(to, e.mul(e.add(j, k), 4))); });
+        };
+        words ? e.when(rowsAreWords(e, rows), [&] { gatherWords(e, k, from, to); }, asF32) : asF32();
       });
       e.loop(begin, end, e.c(gemmPanels), [&](Value panel) {
         Value count = e.min(e.c(gemmPanels), e.sub(end, panel));

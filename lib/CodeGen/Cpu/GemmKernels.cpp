@@ -318,9 +318,14 @@ int64_t loopc::codegen::widenedBytes(const WeightFormat &format, int64_t k) {
   return std::max(std::max(blockK, format.block()) * 128, format.blocks(k) * 4 + 64);
 }
 
+bool loopc::codegen::isAmx32(const Emit &e, const WeightFormat &format, Type input) {
+  return e.amx32 && format.name() == "bf16" && input.isBF16();
+}
+
 LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFormat &format, Type input) {
-  bool dots = format.name() == "bf16" && input.isBF16() && ctx.e.has("avx512bf16") && ctx.e.lanes() == 16;
-  std::string name = "gemm_" + format.name().str() + (dots ? "_dot" : "");
+  bool amx32 = isAmx32(ctx.e, format, input);
+  bool dots = !amx32 && format.name() == "bf16" && input.isBF16() && ctx.e.has("avx512bf16") && ctx.e.lanes() == 16;
+  std::string name = "gemm_" + format.name().str() + (amx32 ? "_amx32" : dots ? "_dot" : "");
   if (auto known = ctx.module.lookupSymbol<LLVM::LLVMFuncOp>(name))
     return known;
   Emit e = ctx.e;
@@ -331,7 +336,7 @@ LLVM::LLVMFuncOp loopc::codegen::getGemmKernel(PhaseContext &ctx, const WeightFo
   func.setNoInline(true);
   Block *entry = func.addEntryBlock(e.b);
   e.b.setInsertionPointToStart(entry);
-  KernelWriter(e, format, dots, entry).write();
+  amx32 ? writeAmx32Kernel(e, entry) : KernelWriter(e, format, dots, entry).write();
   LLVM::ReturnOp::create(e.b, e.loc, ValueRange());
   return func;
 }

@@ -298,6 +298,7 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
     clock = options.clock;
     registers = options.registers;
     features = std::move(options.features);
+    amx32 = options.amx32;
   }
   TaskToCpuPass(const TaskToCpuPass &other) : PassWrapper(other), features(other.features) {}
   StringRef getArgument() const final { return "task-to-cpu"; }
@@ -307,7 +308,7 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   }
   void runOnOperation() final {
     for (auto program : llvm::make_early_inc_range(getOperation().getOps<task::ProgramOp>())) {
-      CpuOptions target{vectorBits, clock, registers, features};
+      CpuOptions target{vectorBits, clock, registers, features, amx32};
       ProgramEmitter(getOperation(), program, target).emit();
       program.erase();
     }
@@ -315,6 +316,7 @@ struct TaskToCpuPass : PassWrapper<TaskToCpuPass, OperationPass<ModuleOp>> {
   Option<unsigned> vectorBits{*this, "vector-bits", llvm::cl::desc("width of the registers"), llvm::cl::init(256)};
   Option<std::string> clock{*this, "clock", llvm::cl::desc("intrinsic that times phases and waits; none: no time is taken")};
   Option<unsigned> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(16)};
+  Option<bool> amx32{*this, "amx32", llvm::cl::desc("order of bf16 linears: that of tdpbf16ps")};
   std::vector<std::string> features;
 };
 } // namespace
