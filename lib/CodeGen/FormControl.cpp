@@ -68,6 +68,8 @@ LogicalResult PhaseFormer::form(Operation *op) {
     return formLinear(linear);
   if (auto attend = dyn_cast<loop::KVAttendOp>(op))
     return formAttend(attend);
+  if (auto fold = dyn_cast<loop::FoldOp>(op))
+    return formFold(fold);
   return formRowOp(op);
 }
 

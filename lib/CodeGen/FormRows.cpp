@@ -192,6 +192,21 @@ LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
   return success();
 }
 
+LogicalResult PhaseFormer::formFold(loop::FoldOp op) {
+  View x = get(op.getInput());
+  if (!x.contiguous() || splatOf(x))
+    x = materialise(x);
+  int64_t n = x.elements();
+  flush();
+  View y = makeBuffer(op.getType());
+  auto phase = task::PhaseOp::create(b, op.getLoc(), phaseName("fold"), task::Items::sequences, list());
+  OpBuilder inner = OpBuilder::atBlockEnd(&phase.getBody().emplaceBlock());
+  task::FoldOp::create(inner, op.getLoc(), ValueRange(x.root), ValueRange(y.root), b.getDenseI64ArrayAttr({n}),
+                       b.getArrayAttr({viewAttr(x.offset, {1}), viewAttr(0, {1})}), op.getKindAttr(), op.getBatchAttr());
+  views[op.getResult()] = y;
+  return success();
+}
+
 LogicalResult PhaseFormer::formAppend(loop::KVAppendOp op) {
   const SiteSlot *slot = layout.site(op.getSite());
   if (!slot)
@@ -230,7 +245,8 @@ LogicalResult PhaseFormer::formAttend(loop::KVAttendOp op) {
   task::AttendOp::create(inner, op.getLoc(), ValueRange(q.root), ValueRange(o.root), b.getDenseI64ArrayAttr(q.shape), viewsOf({q, o}),
                          number(slot->pool), number(slot->offset), index, b.getDenseI64ArrayAttr(slot->strides),
                          number(site.getHeads()), number(site.getDim()), AffineMapAttr::get(site.getPlan()->getRead()),
-                         TypeAttr::get(site.getPlan()->getRows()), op.getScaleAttr(), op.getWindowAttr(), op.getSoftcapAttr());
+                         TypeAttr::get(site.getPlan()->getRows()), op.getScaleAttr(), op.getWindowAttr(), op.getSoftcapAttr(),
+                         op.getMask() ? b.getUnitAttr() : UnitAttr());
   views[op.getResult()] = o;
   return success();
 }

@@ -241,7 +241,7 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
     }
   }
   if (auto contract = model.getContract()) {
-    json::Object out{{"group", grainName(contract->getGroup()) == "lane" ? "lane" : "whole"}, {"order", orderName(contract->getOrder())},
+    json::Object out{{"group", contract->getGroup() == loop::Grain::sequence ? "whole" : grainName(contract->getGroup())}, {"order", orderName(contract->getOrder())},
                      {"couple", grainName(contract->getCouple())}};
     if (contract->getLag() == loop::Lag::end)
       out["lag"] = "end";

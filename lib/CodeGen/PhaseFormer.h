@@ -53,6 +53,7 @@ private:
   mlir::Value panelsOf(mlir::Value weight);
   mlir::LogicalResult formLinear(mlir::loop::LinearOp op);
   mlir::LogicalResult formAttend(mlir::loop::KVAttendOp op);
+  mlir::LogicalResult formFold(mlir::loop::FoldOp op);
   mlir::LogicalResult formAppend(mlir::loop::KVAppendOp op);
 
   // Open map.

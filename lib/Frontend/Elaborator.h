@@ -146,6 +146,19 @@ struct LoopContext {
   size_t environmentDepth = 0;
 };
 
+/// How a loop chooses its points (SemaSolver.cpp).
+struct Solver {
+  bool mixes = false; ///< anderson; else the value of the map is the next point
+  int64_t slots = 0;
+  Val mixing, ridge;
+  std::string state;
+  SourceRange range;
+  ProgramAxis slot;
+  ValueId points = kNone, values = kNone, gram = kNone; ///< arguments of the body
+  Val turn, point;
+  std::vector<ValueId> yields; ///< what these three become
+};
+
 struct ConfigSlot {
   const ConfigEntryStmt *entry = nullptr;
   bool option = false;
@@ -317,7 +330,10 @@ private:
   Val builtinPrev(Arguments &args);
   Val builtinEntropy(Arguments &args);
   Val builtinPow(Arguments &args);
+  Val builtinLen(Arguments &args);
   Val reduceValue(Fn fn, ValueId value, const std::vector<size_t> &axes, SourceRange range);
+  /// Over the tokens of the sequence, or of the batch (scope Run), that are taken in together.
+  Val foldValue(Fn fn, ValueId value, ValueScope scope, SourceRange range);
   Val sliceValue(ValueId value, size_t axis, int64_t start, ProgramAxis size, SourceRange range);
 
   // SemaWeights.cpp
@@ -375,6 +391,14 @@ private:
   void finishRegion(Carried &carried, ProgramOp &op, bool prune);
   static void substitute(ProgramRegion &region, ValueId from, ValueId to);
   static bool usesSite(const ProgramRegion &region);
+
+  // SemaSolver.cpp
+  std::optional<Solver> solverOf(const LoopClause &by, const std::vector<std::string> &states);
+  void beginSolve(Solver &solver, ValueId index);
+  void endSolve(Solver &solver);
+  std::vector<Val> mixingWeights(const Solver &solver, const Val &count);
+  Val elementAt(ValueId of, const std::vector<int64_t> &index, SourceRange range);
+  Val counted(const ProgramAxis &axis, SourceRange range);
 
   // SemaTrain.cpp, SemaCheckpoint.cpp
   void elaborateTrain(const TrainStmt &stmt);

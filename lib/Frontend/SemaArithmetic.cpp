@@ -217,6 +217,10 @@ IndexPtr Elaborator::asIndex(const Val &value) const {
 Val Elaborator::binary(Fn fn, const Val &a, const Val &b, SourceRange range, SourceRange aRange, SourceRange bRange) {
   if (a.poison() || b.poison())
     return {};
+  if (fn == Fn::And || fn == Fn::Or) // a condition of `config` beside one of the run
+    for (const auto &[known, other] : {std::pair(&a, &b), std::pair(&b, &a)})
+      if (known->is(Kind::Bool) && !other->is(Kind::Bool))
+        return (known->integer != 0) == (fn == Fn::And) ? *other : *known;
   if (a.constant() && b.constant())
     return foldBinary(fn, a, b, range);
   // Arithmetic over indices stays symbolic as long as it is integer arithmetic.

@@ -144,24 +144,36 @@ Val Elaborator::builtinAttend(Arguments &args) {
       }
       site.window = *width;
       masked = true;
+    } else if (callee && callee->name == "prefix" && call->args.size() == 1) {
+      const auto *prompt = as<NameExpr>(call->args[0].value);
+      if (!prompt || prompt->name != "prompt" || lookup("prompt") || slots.count("prompt")) {
+        error(ErrorCode::L0410, call->range, "expected `prefix(prompt)`, but got `" + sourceText(call->range) + "`")
+            .help("`prompt` are the tokens that a sequence is given first");
+        return {};
+      }
+      site.mask = MaskKind::Prefix;
+      masked = true;
+    } else if (word && word->name == "whole") {
+      site.mask = MaskKind::Whole;
+      masked = true;
     } else if (word || callee) {
       const std::string name = word ? word->name : callee->name;
-      static const std::set<std::string> later = {"whole", "none", "prefix", "whole_block", "same", "sequence"};
+      static const std::set<std::string> later = {"none", "whole_block", "same", "sequence"};
       if (!later.count(name)) {
-        error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(p), whole), but got `" + name + "`");
+        error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(prompt), whole), but got `" + name + "`");
         return {};
       }
       site.mask = name == "none" ? MaskKind::None : MaskKind::Whole;
       defer("the mask `" + name + "`", mask->range);
       masked = true;
     } else {
-      error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(p), whole)");
+      error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(prompt), whole)");
       return {};
     }
   }
   if (!masked) {
     error(ErrorCode::L0410, args.range, "`attend` does not say which keys are read")
-        .help("write `attend(q, k, v, causal)`; others are `window(w)`, `prefix(p)` and `whole`");
+        .help("write `attend(q, k, v, causal)`; others are `window(w)`, `prefix(prompt)` and `whole`");
     return {};
   }
   if (has(args, "scale")) {

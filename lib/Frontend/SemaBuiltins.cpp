@@ -28,7 +28,7 @@ const std::map<std::string, Elaborator::Builtin> &Elaborator::builtins() {
       {"pick", &E::builtinPick},       {"f32", &E::builtinCast},          {"f64", &E::builtinCast},
       {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},        {"iota", &E::builtinIota},
       {"round_up", &E::builtinRoundUp}, {"prev", &E::builtinPrev},        {"entropy", &E::builtinEntropy},
-      {"pow", &E::builtinPow}};
+      {"pow", &E::builtinPow},         {"len", &E::builtinLen}};
   return table;
 }
 
@@ -41,7 +41,7 @@ const std::set<std::string> &Elaborator::deferredBuiltins() {
   static const std::set<std::string> table = {
       "past",    "append",  "top_k",    "rank",          "shift",       "cumsum",  "log_softmax", "cross_entropy", "bce",
       "repeat",  "matmul",  "lookup",   "by_channel",    "by_token",    "prepend", "drop",        "transpose",     "vjp",
-      "grad",    "run",     "stop_gradient", "dropout",  "eye",         "cholesky", "solve_lower", "right_solve",  "len",
+      "grad",    "run",     "stop_gradient", "dropout",  "eye",         "cholesky", "solve_lower", "right_solve",
       "cosine",  "first",   "last",     "count",         "mean_call",   "mean_tokens", "all_tokens", "ahead",      "trace",
       "select",  "sort",    "one_hot",  "divergence",    "whole_sequence", "parts", "join",       "detach",        "kl"};
   return table;
@@ -76,7 +76,7 @@ Val Elaborator::callBuiltin(const std::string &name, const CallExpr &call, const
     return {};
   }
   if (configMode && !(found->second == &Elaborator::builtinUnary || found->second == &Elaborator::builtinMinMax ||
-                      found->second == &Elaborator::builtinRoundUp || found->second == &Elaborator::builtinPow)) {
+                      found->second == &Elaborator::builtinRoundUp || found->second == &Elaborator::builtinLen || found->second == &Elaborator::builtinPow)) {
     error(ErrorCode::L0703, call.range, "`" + name + "` computes with values of tokens and cannot stand in `config` or `options`");
     return {};
   }
@@ -341,7 +341,7 @@ Val Elaborator::builtinEmbed(Arguments &args) {
   ValueId id = operand(args, 0, "the id to look up", false);
   if (id == kNone)
     return {};
-  if (typeOf(id).element == ElementType::Index)
+  if (typeOf(id).element == ElementType::Index || (typeOf(id).element == ElementType::F32 && typeOf(id).axes.empty()))
     id = cast(id, ElementType::Int, args.range);
   if (typeOf(id).element != ElementType::Int || !typeOf(id).axes.empty()) {
     error(ErrorCode::L0207, args.positional[0]->value->range, "expected one id, but got " + describe(Val::ofRuntime(id)));

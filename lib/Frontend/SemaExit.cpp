@@ -56,8 +56,6 @@ void Elaborator::elaborateExit(const ExitStmt &stmt) {
     return;
   }
   ProgramLoop &loop = program.loops[loopId];
-  if (grain == ValueScope::Run || grain == ValueScope::Batch)
-    defer("an exit per run", stmt.range);
   loop.hasExit = true;
   loop.exitName = stmt.name.empty() ? "exit" : stmt.name.text;
   loop.exitScope = grain;

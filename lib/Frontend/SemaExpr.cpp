@@ -422,12 +422,13 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     return {};
   ProgramType type = typeOf(value);
   std::vector<size_t> axes;
-  bool crosses = false, sequence = true;
+  bool crosses = false, sequence = true, batch = false, iterations = false;
   for (const ExprPtr &axis : expr.axes) {
     const auto *name = as<NameExpr>(axis);
     if (name && (name->name == "sequence" || name->name == "batch" || name->name == "tokens")) {
       crosses = true;
       sequence = sequence && name->name == "sequence";
+      batch = batch || name->name != "sequence";
       type.scope = name->name == "sequence" ? ValueScope::Sequence : ValueScope::Run;
       continue;
     }
@@ -435,6 +436,7 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
       if (Binding *binding = lookup(name->name); binding && binding->role == NameRole::Index) {
         crosses = true;
         sequence = false;
+        iterations = true;
         continue;
       }
     Val size = evaluate(axis.get());
@@ -454,24 +456,30 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     axes.push_back(at);
   }
   auto fn = functions.find(expr.op.text);
-  // Over the tokens of the sequence that are taken in together, which an exit per sequence needs.
-  static const std::map<std::string, Fn> folds = {{"sum", Fn::Sum}, {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin}, {"last", Fn::Last}};
+  // Over the tokens that are taken in together.
+  static const std::map<std::string, Fn> folds = {{"sum", Fn::Sum}, {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin},
+                                                  {"first", Fn::First}, {"last", Fn::Last}, {"norm", Fn::NormL2}};
   auto fold = folds.find(expr.op.text);
-  if (crosses && sequence && !expr.where && expr.results.empty() && fold != folds.end() && !loops.empty() && loops.back().inExit &&
-      type.element == ElementType::F32 && (axes.empty() || fold->second != Fn::Last)) {
+  const bool places = fold != folds.end() && (fold->second == Fn::First || fold->second == Fn::Last);
+  if (crosses && !iterations && !expr.where && expr.results.empty() && fold != folds.end() && type.element == ElementType::F32 &&
+      !(places && (batch || !axes.empty()))) {
+    const bool norm = fold->second == Fn::NormL2;
+    const Fn inside = norm ? Fn::Sum : fold->second;
+    if (norm) {
+      const Val square = Val::ofRuntime(value);
+      value = binary(Fn::Mul, square, square, expr.range, expr.range, expr.range).ref;
+    }
     if (!axes.empty()) {
-      Val inner = reduceValue(fold->second, value, axes, expr.range);
+      Val inner = reduceValue(inside, value, axes, expr.range);
       if (inner.poison())
         return {};
       value = inner.ref;
-      ProgramType inside = typeOf(value);
-      inside.scope = type.scope;
-      type = inside;
     }
-    loops.back().check.apart = true;
-    ProgramOp &op = emit(OpKind::Fold, type, {value}, expr.range);
-    op.fn = fold->second;
-    return Val::ofRuntime(op.results[0]);
+    // A condition waits for all tokens of the call; where the whole sequence runs together it is a part of the iteration.
+    if (!loops.empty() && loops.back().inExit && program.loops[loops.back().loop].kv.map != "recompute")
+      loops.back().check.apart = true;
+    Val result = foldValue(inside, value, batch ? ValueScope::Run : ValueScope::Sequence, expr.range);
+    return norm ? unary(Fn::Sqrt, result, expr.range) : result;
   }
   if (crosses || expr.where || fn == functions.end() || !expr.results.empty()) {
     ProgramType reduced = type;
@@ -483,6 +491,15 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
                                         reduced, expr.range));
   }
   return reduceValue(fn->second, value, axes, expr.range);
+}
+
+Val Elaborator::foldValue(Fn fn, ValueId value, ValueScope scope, SourceRange range) {
+  ProgramType type = typeOf(value);
+  type.scope = scope;
+  ProgramOp &op = emit(OpKind::Fold, type, {value}, range);
+  op.fn = fn;
+  op.number = scope == ValueScope::Run ? 1 : 0;
+  return Val::ofRuntime(op.results[0]);
 }
 
 Val Elaborator::reduceValue(Fn fn, ValueId value, const std::vector<size_t> &axes, SourceRange range) {

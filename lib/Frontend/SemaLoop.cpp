@@ -106,12 +106,12 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
   const auto *word = as<NameExpr>(call ? call->callee.get() : kv->value.get());
   const std::string name = word ? word->name : "";
   const int map = rt::findKvMap(name);
-  if (map >= 0 || name == "recompute" || policies.count(name)) {
+  if (map >= 0 || policies.count(name)) {
     policy.map = name;
   } else if (name == "last_exited") {
     policy.holes = KvHoles::LastExited;
   } else {
-    std::vector<std::string> known = {"recompute"};
+    std::vector<std::string> known;
     std::string list;
     for (const rt::KvMapInfo &info : rt::kvMaps) {
       known.emplace_back(info.name);
@@ -120,7 +120,7 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
     Diagnostic &diagnostic = error(ErrorCode::L0411, kv->value->range, "expected where keys and values are kept, but got `" + sourceText(kv->value->range) + "`");
     diagnostic.label("not a K/V map");
     std::string close = nearest(name, known);
-    diagnostic.help(close.empty() ? "maps are " + list + "recompute, or a `policy` of this spec" : "did you mean `" + close + "`?");
+    diagnostic.help(close.empty() ? "maps are " + list + "or a `policy` of this spec" : "did you mean `" + close + "`?");
     return std::nullopt;
   }
   const int sizes = map >= 0 ? rt::kvMaps[map].sizes : 0;
@@ -280,8 +280,6 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
             .help("write `kv depth_indexed, " + sourceText(clause.range) + "`");
         return;
       }
-  if (const LoopClause *by = stmt.clause("by"))
-    defer("`by` a solver", by->range);
   if (const LoopClause *carry = stmt.clause("carry"))
     defer("`carry` of a loop", carry->range);
 
@@ -309,6 +307,11 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     indexVars[id].active = false;
     return;
   }
+  std::optional<Solver> solver;
+  if (const LoopClause *by = stmt.clause("by"); by && !(solver = solverOf(*by, carried.names))) {
+    indexVars[id].active = false;
+    return;
+  }
   const uint32_t loopId = static_cast<uint32_t>(program.loops.size());
   program.loops.push_back(loop);
   carried.region.arguments.push_back(variable.value);
@@ -326,7 +329,11 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
       carried,
       [&] {
         environments.back().scopes.back()[stmt.index.text] = {index, NameRole::Index, stmt.index.range};
+        if (solver)
+          beginSolve(*solver, variable.value);
         elaborateStatements(stmt.body.statements);
+        if (solver)
+          endSolve(*solver);
         for (LoopContext::Previous &previous : loops.back().previous) {
           Binding *binding = lookup(previous.name);
           ValueId value = kNone;
@@ -392,6 +399,15 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     carried.initial.push_back(start);
     carried.region.arguments.push_back(previous.argument);
     carried.region.yields.push_back(previousYields[k]);
+  }
+  if (solver && !solver->yields.empty()) {
+    const ValueId arguments[] = {solver->points, solver->values, solver->gram};
+    for (size_t k = 0; k < 3; ++k) {
+      carried.names.push_back(program.values[arguments[k]].name);
+      carried.initial.push_back(constant(0, typeOf(arguments[k]), solver->range));
+      carried.region.arguments.push_back(arguments[k]);
+      carried.region.yields.push_back(solver->yields[k]);
+    }
   }
   carried.region.exit = exit;
   if (program.loops[loopId].hasKv && !usesSite(carried.region) && !program.loops[loopId].hasExit)

@@ -377,6 +377,18 @@ Val Elaborator::builtinRoundUp(Arguments &args) {
   return Val::ofInt(value, SizeExpr::opaque("round_up", n.size, step.size));
 }
 
+Val Elaborator::builtinLen(Arguments &args) {
+  const Expr *expr = positional(args, 0, "a list of `config`");
+  Val list = expr ? evaluate(expr) : Val();
+  if (list.poison())
+    return {};
+  if (!list.is(Kind::List)) {
+    error(ErrorCode::L0207, expr->range, "expected a list of `config`, but got " + describe(list));
+    return {};
+  }
+  return Val::ofInt(static_cast<int64_t>(list.elements.size()));
+}
+
 Val Elaborator::builtinPow(Arguments &args) {
   const Expr *first = positional(args, 0, "a base and an exponent");
   const Expr *second = first ? positional(args, 1, "an exponent") : nullptr;

@@ -528,11 +528,14 @@ void Elaborator::elaborateInput(const InputStmt &stmt) {
   std::optional<ProgramType> type = resolveType(stmt.type);
   Val value;
   const auto *word = as<NameExpr>(stmt.value);
-  if (type && word && (word->name == "position" || word->name == "pos") && type->axes.empty() && type->element == ElementType::F32) {
-    // Given by the run, else the token's position: a draw whose law is the position.
+  const bool place = word && (word->name == "position" || word->name == "pos");
+  const Val usual = place || !stmt.value ? Val() : evaluate(stmt.value.get());
+  if (type && (place || usual.numeric()) && type->axes.empty() && type->element == ElementType::F32) {
+    // Given by the run, else the token's position or a number: a draw whose law says which.
     ProgramDraw draw;
     draw.name = stmt.name.text;
-    draw.law = DrawLaw::Position;
+    draw.law = place ? DrawLaw::Position : DrawLaw::Constant;
+    draw.mean = place ? 0 : usual.number();
     draw.type = *type;
     draw.loc = loc(stmt.range);
     program.draws.push_back(draw);

@@ -493,11 +493,17 @@ uint32_t Elaborator::addSite(ProgramSite site, std::vector<ValueId> &indices, So
   if (count > 1)
     name += "." + std::to_string(count);
   site.path = name;
-  // What a site leaves behind belongs to the call site: one set for each value of every enclosing stack's index.
+  // What a site leaves behind belongs to the call site: one set for each value of every enclosing stack's index, and of
+  // an inner loop's. The iterations of the outermost loop are the planes. Where nothing is kept there is one set a layer.
+  const bool kept = loops.empty() || program.loops[loops.front().loop].kv.map != "recompute";
   for (uint32_t v = 0; v < indexVars.size(); ++v) {
     const IndexVar &variable = indexVars[v];
-    if (!variable.active || variable.loop)
+    if (!variable.active || (variable.loop && (!kept || v == loops.front().indexVar)))
       continue;
+    if (variable.high < 0) {
+      defer("attention in an inner loop whose count has no upper end", range);
+      continue;
+    }
     site.tables.push_back({variable.name, variable.high - variable.low, false});
     ProgramType type;
     type.element = ElementType::Index;

@@ -64,6 +64,8 @@ public:
         return false;
       }
       SourceSequence<T> &sequence = found->second;
+      if (sequence.tokens.empty() && sequence.config.prefix == 0)
+        sequence.config.prefix = uint32_t(chunk.tokens.size());
       result.first = uint32_t(sequence.tokens.size());
       result.count = uint32_t(chunk.tokens.size());
       result.loops = machine.scheduled ? uint32_t(machine.countOf(sequence.config, machine.scheduled.getCount())) : 0;
@@ -74,12 +76,22 @@ public:
     }
     // One step takes everything, or token i of every chunk.
     bool tokenOrder = machine.tokenOrder();
+    std::vector<SourceResult> again(chunks.size()); // of older tokens, where later ones change what they compute
     for (size_t step = 0; step < (tokenOrder ? longest : size_t(longest > 0)); ++step) {
       std::vector<SourceRow<T>> rows;
-      for (auto [chunk, result] : llvm::zip(chunks, results))
+      for (auto [chunk, result, old] : llvm::zip(chunks, results, again)) {
+        if (machine.wholeSequence()) {
+          old.loops = result.loops;
+          old.count = result.first;
+          old.depth.resize(result.first);
+          old.executed.resize(result.first);
+          for (uint32_t i = 0; i < result.first; ++i)
+            rows.push_back({&sequences[chunk.sequence], chunk.sequence, i, &old, i});
+        }
         for (size_t i = 0; i < chunk.tokens.size(); ++i)
           if (!tokenOrder || i == step)
             rows.push_back({&sequences[chunk.sequence], chunk.sequence, uint32_t(result.first + i), &result, i});
+      }
       if (failed(machine.run(std::move(rows), options))) {
         error = machine.error;
         for (auto [chunk, result] : llvm::zip(chunks, results))

@@ -24,6 +24,18 @@ template <typename T> bool SourceMachine<T>::tokenOrder() {
   return false;
 }
 
+template <typename T> bool SourceMachine<T>::wholeSequence() {
+  return forward
+      .walk([](Operation *op) {
+        auto recur = dyn_cast<RecurOp>(op);
+        auto attend = dyn_cast<AttendOp>(op);
+        bool whole = recur && recur.getKvAttr() && recur.getKvAttr().getMap() == KVMap::recompute;
+        whole |= attend && attend.getMask() == Mask::whole;
+        return whole ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 template <typename T> int64_t SourceMachine<T>::countOf(const SequenceConfig &config, StringRef count) {
   if (scheduled && count == scheduled.getCount() && config.loops >= 0)
     return config.loops;
@@ -107,13 +119,6 @@ template <typename T> void SourceMachine<T>::record(StringRef name, Type type, c
   }
 }
 
-template <typename T> int64_t SourceMachine<T>::flatIteration(const SourceRow<T> &row, int64_t outer) {
-  int64_t flat = outer;
-  for (size_t i = 1; i < frames.size(); ++i)
-    flat = flat * countOf(row.sequence->config, frames[i].op.getCount()) + frames[i].iteration;
-  return flat;
-}
-
 template <typename T> LogicalResult SourceMachine<T>::evalNoise(NoiseOp op) {
   V out = this->make(op.getResult(), false);
   for (size_t r = 0; r < tokens.size(); ++r) {
@@ -187,9 +192,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   auto planeOf = [&](const SourceRow<T> &row, int64_t outerIteration) -> int64_t {
     if (!kv)
       return 0;
-    int64_t d = flatIteration(row, outerIteration), count = 1;
-    for (Frame &frame : frames)
-      count *= countOf(row.sequence->config, frame.op.getCount());
+    int64_t d = outerIteration, count = countOf(row.sequence->config, frames[0].op.getCount());
     if (kv.getKeep() != KVKeep::last)
       return d; // which row is kept is decided by who reads
     if (step) {
@@ -222,8 +225,9 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       continue;
     const SourceRow<T> &row = tokens[r];
     int64_t position = row.position;
-    int64_t end =
-        std::max<int64_t>(position + 1, std::min<int64_t>(row.sequence->config.prefix, row.sequence->tokens.size()));
+    int64_t all = int64_t(row.sequence->tokens.size()), end = position + 1;
+    if (op.getMask())
+      end = op.getMask() == Mask::whole ? all : std::max(end, std::min<int64_t>(row.sequence->config.prefix, all));
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
     const std::vector<int32_t> *done = outside ? nullptr : &row.sequence->done[{frames[0].op, context}];
     keyRows.clear();

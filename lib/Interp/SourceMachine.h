@@ -30,6 +30,8 @@ public:
 
   /// Must every token finish before the next one begins?
   bool tokenOrder();
+  /// Do all tokens of a sequence run again when others are appended?
+  bool wholeSequence();
   /// Iterations of `count` for a sequence.
   int64_t countOf(const SequenceConfig &config, llvm::StringRef count);
 
@@ -55,8 +57,6 @@ private:
   /// Is a test of `op` due after iteration `t`?
   bool due(mlir::loop::RecurOp op, const SequenceConfig &config, int64_t t);
   ExitUse exitUse(mlir::loop::RecurOp op, const SequenceConfig &config);
-  /// Iteration of the loops around, flattened: outer * count of the inner + inner.
-  int64_t flatIteration(const SourceRow<T> &row, int64_t outer);
 
   DrawFunction draw;
   std::vector<SourceRow<T>> tokens;

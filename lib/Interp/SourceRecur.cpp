@@ -11,7 +11,7 @@ template <typename T> ExitUse SourceMachine<T>::exitUse(RecurOp op, const Sequen
   if (config.exit != ExitUse::Default)
     return config.exit;
   KVAttr kv = op.getKvAttr();
-  return !kv || kv.getHoles() != Holes::refuse || kv.getMap() == KVMap::single ? ExitUse::Leave : ExitUse::Select;
+  return !kv || kv.getHoles() != Holes::refuse || kv.getMap() == KVMap::single || kv.getMap() == KVMap::recompute ? ExitUse::Leave : ExitUse::Select;
 }
 
 template <typename T> bool SourceMachine<T>::due(RecurOp op, const SequenceConfig &config, int64_t t) {
@@ -57,7 +57,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalCheck(CheckOp op) {
   return success();
 }
 
-/// Over the tokens of the sequence that run together.
+/// Over the tokens of the sequence, or of all sequences, that run together.
 template <typename T> LogicalResult SourceMachine<T>::evalFold(FoldOp op) {
   V x = this->spread(this->get(op.getInput())), out = this->make(op.getResult(), false);
   for (size_t r = 0; r < tokens.size(); ++r)
@@ -65,7 +65,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalFold(FoldOp op) {
       T value = 0;
       size_t count = 0;
       for (size_t o = 0; o < tokens.size(); ++o) {
-        if (!this->active[o] || tokens[o].sequence != tokens[r].sequence)
+        if (!this->active[o] || (tokens[o].sequence != tokens[r].sequence && !op.getBatch()))
           continue;
         T next = x.realRow(o)[i];
         bool first = count++ == 0;
@@ -75,6 +75,9 @@ template <typename T> LogicalResult SourceMachine<T>::evalFold(FoldOp op) {
           break;
         case ReduceKind::min:
           value = first ? next : std::min(value, next);
+          break;
+        case ReduceKind::first:
+          value = first ? next : value;
           break;
         case ReduceKind::last:
           value = next;

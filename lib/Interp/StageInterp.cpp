@@ -62,7 +62,7 @@ public:
 
   LogicalResult evalOwn(Operation *op) override {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, RecurOp>(
+        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, FoldOp, RecurOp>(
             [&](auto known) { return eval(known); })
         .Case<TapOp>([](auto) { return success(); })
         .Default([&](Operation *other) {
@@ -78,9 +78,10 @@ public:
   }
 
 private:
-  void enter(size_t count) {
-    rows = int64_t(count);
-    active.assign(count, 1);
+  void enter(std::vector<int32_t> lanes) {
+    rows = int64_t(lanes.size());
+    active.assign(lanes.size(), 1);
+    running = std::move(lanes);
   }
   static V lanesValue(std::vector<int32_t> index) {
     V value = V::scalar(0);
@@ -94,7 +95,7 @@ private:
     std::vector<int32_t> all(call->lanes);
     for (uint32_t lane = 0; lane < call->lanes; ++lane)
       all[lane] = int32_t(lane);
-    enter(all.size());
+    enter(all);
     for (BlockArgument argument : body.getArguments())
       set(argument, V::scalar(argument.getType().isIndex() ? call->rounds : 0));
     set(body.getArgument(0), lanesValue(std::move(all)));
@@ -259,7 +260,7 @@ private:
       if (!active[r])
         continue;
       int64_t position = call->position[lane];
-      int64_t end = std::max<int64_t>(position + 1, call->records[call->sequence[lane]].prefix);
+      int64_t end = op.getMask() ? std::max<int64_t>(position + 1, call->records[call->sequence[lane]].prefix) : position + 1;
       int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
       int64_t plane = planeAt(at->plan.getRead(), call->iteration[lane], at->layer);
       rowIds.clear();
@@ -285,6 +286,33 @@ private:
         }
         for (int64_t head = group * (heads / groups); head < (group + 1) * (heads / groups); ++head)
           attendHead(shape, q.realRow(r) + head * dim, keys, values, scores, out.realRow(r) + head * dim);
+      }
+    }
+    set(op.getResult(), out);
+    return success();
+  }
+
+  /// Over the rows of a sequence, which stand side by side, or over all; ascending.
+  LogicalResult eval(FoldOp op) {
+    const V &x = get(op.getInput());
+    V out = make(op.getResult(), false);
+    for (size_t begin = 0, end; begin < running.size(); begin = end) {
+      for (end = begin + 1; end < running.size() && (op.getBatch() || call->sequence[running[end]] == call->sequence[running[begin]]);)
+        ++end;
+      for (int64_t i = 0; i < x.width; ++i) {
+        float value = x.realRow(begin)[i];
+        for (size_t r = begin + 1; r < end; ++r) {
+          float next = x.realRow(r)[i];
+          value = op.getKind() == ReduceKind::first  ? value
+                  : op.getKind() == ReduceKind::last ? next
+                  : op.getKind() == ReduceKind::max  ? std::max(value, next)
+                  : op.getKind() == ReduceKind::min  ? std::min(value, next)
+                                                     : value + next;
+        }
+        if (op.getKind() == ReduceKind::mean)
+          value /= float(end - begin);
+        for (size_t r = begin; r < end; ++r)
+          out.realRow(r)[i] = value;
       }
     }
     set(op.getResult(), out);
@@ -345,7 +373,7 @@ private:
         set(body.getArgument(next++), gather(get(with), index));
       for (; next < body.getNumArguments(); ++next)
         set(body.getArgument(next), V::scalar(0));
-      enter(lanes.size());
+      enter(lanes);
       if (failed(runBlock(body)))
         return failure();
       for (auto [i, state] : llvm::enumerate(states))
@@ -356,7 +384,7 @@ private:
           call->exited[lane] = 1;
       }
     }
-    enter(outer.size());
+    enter(outer);
     set(op.getOutLanes(), get(op.getLanes()));
     for (auto [result, state] : llvm::zip(op.getResults(), states))
       set(result, state);
@@ -367,6 +395,7 @@ private:
 
   ModelOp model;
   StageLayout layout;
+  std::vector<int32_t> running; ///< lanes of the rows in which the current region works
   llvm::StringMap<StageOp> stages;
   loopc_call *call = nullptr;
   const StageMemory *memory = nullptr;

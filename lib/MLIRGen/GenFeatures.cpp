@@ -213,6 +213,9 @@ FailureOr<Value> Generator::binary(const Op &op) {
     x = *first;
     y = *second;
   }
+  for (Value *flag : {&x, &y}) // a condition on an index beside one per token
+    if (flag->getType().isInteger(1) && x.getType() != y.getType())
+      *flag = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, b.getI1Type()), *flag);
   Type kind = getElementTypeOrSelf(x);
   if (x.getType() != y.getType())
     return refuse(op.loc) << "expected two values of one type, but got " << x.getType() << " and " << y.getType();
@@ -373,9 +376,11 @@ FailureOr<Value> Generator::fold(const Op &op) {
   case Fn::Mean: kind = loop::ReduceKind::mean; break;
   case Fn::ReduceMax: kind = loop::ReduceKind::max; break;
   case Fn::ReduceMin: kind = loop::ReduceKind::min; break;
+  case Fn::First: kind = loop::ReduceKind::first; break;
   default: kind = loop::ReduceKind::last; break;
   }
-  return Value(loop::FoldOp::create(b, at(op.loc), tensor(op.results[0]), loop::ReduceKindAttr::get(&context, kind), value(op, 0)));
+  return Value(loop::FoldOp::create(b, at(op.loc), tensor(op.results[0]), loop::ReduceKindAttr::get(&context, kind), value(op, 0),
+                                    op.number != 0 ? b.getUnitAttr() : UnitAttr()));
 }
 
 FailureOr<Value> Generator::pick(const Op &op) {

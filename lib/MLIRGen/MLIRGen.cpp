@@ -111,8 +111,6 @@ LogicalResult Generator::declarations() {
     if (failed(weight(i)))
       return failure();
   for (const ProgramSite &site : program.sites) {
-    if (site.mask != MaskKind::Causal)
-      return refuse(site.loc) << "this version runs causal attention; masks over later tokens are checked only";
     if (site.keyDim != site.valueDim)
       return refuse(site.loc) << "expected keys and values of one size, but got " << site.keyDim << " and " << site.valueDim;
     SmallVector<int64_t> tables;
@@ -310,7 +308,10 @@ LogicalResult Generator::attend(const ProgramOp &op) {
   auto result = loop::AttendOp::create(b, at(op.loc), tensor(op.results[0]), value(op, 0), value(op, 1), value(op, 2),
                                        FlatSymbolRefAttr::get(&context, siteSymbols[op.ref]), indices, b.getF64FloatAttr(site.scale),
                                        site.window ? b.getI64IntegerAttr(site.window) : IntegerAttr(),
-                                       site.softcap != 0 ? b.getF64FloatAttr(site.softcap) : FloatAttr(), loop::OrderAttr());
+                                       site.softcap != 0 ? b.getF64FloatAttr(site.softcap) : FloatAttr(),
+                                       site.mask == MaskKind::Causal ? loop::MaskAttr()
+                                       : loop::MaskAttr::get(&context, site.mask == MaskKind::Prefix ? loop::Mask::prefix : loop::Mask::whole),
+                                       loop::OrderAttr());
   values[op.results[0]] = result;
   return success();
 }

@@ -37,6 +37,11 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
           why = "a token reads the last plane of older ones, so they must have left the loop";
         }
       }
+      if (KVAttr kv = recur.getKvAttr(); kv && kv.getMap() == KVMap::recompute) {
+        group = Grain::sequence;
+        order = CallOrder::free;
+        why = "nothing is kept between calls, so all tokens of a sequence run together";
+      }
       if (ExitAttr exit = recur.getExitAttr(); exit && exit.getGrain() != Grain::lane) {
         couple = exit.getGrain();
         why += ("; exit " + exit.getName() + " leaves per " + stringifyGrain(couple)).str();
@@ -46,6 +51,25 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
         why = "the exit reads a readout that attends, so older tokens must have left the loop";
       }
     }
+    forward.walk([&](Operation *op) {
+      if (auto fold = dyn_cast<FoldOp>(op); fold && !fold->getParentOfType<CheckOp>()) {
+        group = Grain::sequence;
+        why = "a reduction over the sequence depends on all its tokens, so they run together";
+        if (fold.getBatch()) {
+          couple = Grain::call;
+          why = "a reduction over the batch depends on all its sequences, so they run together";
+        }
+      }
+      auto attend = dyn_cast<AttendOp>(op);
+      Mask mask = attend ? attend.getMask().value_or(Mask::causal) : Mask::causal;
+      if (mask == Mask::whole && group != Grain::sequence) {
+        group = Grain::sequence;
+        why = "tokens see later ones, so all tokens of a sequence run together";
+      } else if (mask == Mask::prefix && group == Grain::lane) {
+        group = Grain::prompt;
+        why = "tokens of the prompt see each other, so it is taken in by one call";
+      }
+    });
     model.setContractAttr(ContractAttr::get(&getContext(), lag, group, order, couple));
     addRemark(model, RemarkId::ContractDerived, stringifyLag(lag), stringifyGrain(group), stringifyCallOrder(order),
               stringifyGrain(couple), why);

@@ -137,9 +137,10 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       return emitPlanError(recur, PlanError::L0611)
              << "expected `coda = overwrites` with last or boundaries of iterations and an order token or by_call, but got "
              << kv.describe();
-    if (kv.getUnit() == KVUnit::layer_step && recur.getBody().front().walk([](RecurOp) { return WalkResult::interrupt(); }).wasInterrupted())
+    bool nested = recur.getBody().front().walk([](RecurOp inner) { return attends(inner) ? WalkResult::interrupt() : WalkResult::advance(); }).wasInterrupted();
+    if (nested && kv.shares())
       return emitPlanError(recur, PlanError::L0611)
-             << "expected no loop inside a loop whose policy counts layers, but got " << kv.describe();
+             << "expected depth_indexed or recompute for a loop with a loop inside that attends, but got " << kv.describe();
     return success();
   }
 

@@ -172,7 +172,7 @@ std::string Splitter::fieldOf(Value value) {
   if (!added)
     return entry->second;
   std::string name;
-  if (auto fold = value.getDefiningOp<FoldOp>())
+  if (auto fold = value.getDefiningOp<FoldOp>(); fold && isa<CheckOp>(fold->getParentOp()))
     return entry->second = unique(("fold." + stringifyReduceKind(fold.getKind())).str());
   for (Operation *user : value.getUsers())
     if (auto tap = dyn_cast<TapOp>(user))
@@ -228,7 +228,7 @@ LogicalResult Splitter::build(StageIndex index) {
         if (operand.getDefiningOp<FoldOp>())
           return op->emitOpError("expected one reduction over the sequence, but got one of another");
     ensureOperands(index, op);
-    if (auto fold = dyn_cast<FoldOp>(op)) { // stored as it is; reduced on the way to `decide`
+    if (auto fold = dyn_cast<FoldOp>(op); fold && index == Check) { // stored as it is; reduced on the way to `decide`
       part.map.map(fold.getResult(), part.map.lookup(fold.getInput()));
       continue;
     }

@@ -251,7 +251,12 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
         map.map(attend.getResult(),
                 KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache,
                                    attend.getSiteAttr(), index, scope.lanes, attend.getScaleAttr(),
-                                   attend.getWindowAttr(), attend.getSoftcapAttr(), attend.getOrderAttr()));
+                                   attend.getWindowAttr(), attend.getSoftcapAttr(), attend.getMaskAttr(), attend.getOrderAttr()));
+        return success();
+      })
+      .Case([&](FoldOp fold) -> LogicalResult {
+        Value input = rowsOf(fold.getInput(), scope, loc);
+        map.map(fold.getResult(), FoldOp::create(b, loc, input.getType(), fold.getKindAttr(), input, fold.getBatchAttr()).getResult());
         return success();
       })
       .Case([&](TapOp tap) -> LogicalResult {
@@ -538,16 +543,19 @@ LogicalResult Converter::convertInline(RecurOp recur, RowScope &scope) {
            << recur.getCount() << " is chosen at run time";
   if (recur.getExit())
     return recur.emitOpError("expected no exit test in a loop inside another, but got one");
-  if (attends(recur))
-    return recur.emitOpError("expected attention only in the outermost loop, but got it in a loop inside another");
   if (failed(checkRolled(recur)))
     return failure();
+  bool cached = attends(recur);
+  if (cached && recur->getParentOp() == forward)
+    return recur.emitOpError("expected attention in the first loop of the program, but got it in another");
   SmallVector<Value> states = rowsOf(recur.getStates(), scope, recur.getLoc());
-  auto made = StackOp::create(b, recur.getLoc(), ValueRange(states).getTypes(), Type(), recur.getNameAttr(),
-                              count.getValueAttr(), states, Value());
+  auto made = StackOp::create(b, recur.getLoc(), ValueRange(states).getTypes(), cached ? Type(cacheType) : Type(),
+                              recur.getNameAttr(), count.getValueAttr(), states, cached ? scope.cache : Value());
   Block &body = made.getBody().emplaceBlock();
-  if (failed(convertRegion(recur.getBody().front(), body, /*index=*/true, /*cache=*/false, scope)))
+  if (failed(convertRegion(recur.getBody().front(), body, /*index=*/true, cached, scope)))
     return failure();
+  if (cached)
+    scope.cache = made.getOutCache();
   for (auto [old, result] : llvm::zip(recur.getResults(), made.getResults()))
     map.map(old, result);
   return success();

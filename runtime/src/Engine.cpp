@@ -45,7 +45,7 @@ ExitMode resolveExit(const ModelInfo &info, const SequenceOptions &o) {
 Order resolveOrder(const ModelInfo &info, PrefillOrder asked) {
   if (asked == PrefillOrder::Token)
     return Order::Token;
-  if (asked == PrefillOrder::Chunk || info.contract.group == "whole" || info.contract.couple == "sequence")
+  if (asked == PrefillOrder::Chunk || info.contract.group != "lane" || info.contract.couple == "sequence")
     return Order::Chunk;
   if (asked == PrefillOrder::Causal && info.policy.order == "token" &&
       info.contract.lag == 0)
@@ -224,6 +224,9 @@ void Engine::enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedO
     refuse(place, "at most " + std::to_string(info.context) + " positions", std::to_string(end));
   if (end > uint64_t(INT32_MAX))
     refuse(place, "at most 2147483647 positions", std::to_string(end));
+  bool together = info.contract.group != "lane"; // what is given is taken in by one call
+  if (info.contract.group == "prompt" && s.tokens.empty() && tokens.size() < s.options.prefix)
+    refuse(place, "the whole prompt of " + std::to_string(s.options.prefix) + " tokens in one call", std::to_string(tokens.size()));
   giveFeed(info, s, o, end);
   for (const auto &[name, draw] : s.options.draws) {
     uint64_t have = draw.values.size() / checkDraw(info, name, draw, s.policy.loops);
@@ -235,7 +238,7 @@ void Engine::enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedO
              "positions " + std::to_string(draw.first) + " .. " + std::to_string(int64_t(draw.first + have) - 1));
   }
   if (s.order == Order::Chunk) {
-    uint64_t chunk = o.chunk ? std::min<uint64_t>(o.chunk, tokens.size()) : tokens.size();
+    uint64_t chunk = info.contract.group == "whole" ? end : o.chunk && !together ? std::min<uint64_t>(o.chunk, tokens.size()) : tokens.size();
     if (chunk > impl->options.capacity)
       refuse(place, "a chunk of at most " + std::to_string(impl->options.capacity) +
                         " tokens, since a chunk is one call here",
@@ -268,7 +271,11 @@ void Engine::enqueue(SequenceId id, std::span<const int32_t> tokens, const FeedO
     out.final.assign(n, 0);
   }
   s.tables.reserve(uint32_t(end));
-  s.feeds.push_back({r.first, uint32_t(end), o.chunk, o.everyIteration});
+  if (info.contract.group == "whole" && !s.feeds.empty()) { // later tokens change what older ones compute: all run again
+    impl->evict(s);
+    s.feeds.clear();
+  }
+  s.feeds.push_back({s.feeds.empty() ? 0 : r.first, uint32_t(end), together ? 0 : o.chunk, o.everyIteration});
   s.tokens.insert(s.tokens.end(), tokens.begin(), tokens.end());
   s.job = std::move(job);
 }
@@ -312,6 +319,10 @@ void Engine::rollback(SequenceId id, uint32_t position) {
   Sequence &s = impl->find(id);
   if (position > s.tokens.size())
     refuse("request " + std::to_string(id), "a position of at most " + std::to_string(s.tokens.size()),
+           std::to_string(position));
+  if (impl->info.contract.group == "prompt" && position > 0 && position < s.seenByAll(impl->info))
+    refuse("request " + std::to_string(id), "a position of 0 or from " + std::to_string(s.seenByAll(impl->info)) +
+                                                 " on, since tokens of the prompt see each other",
            std::to_string(position));
   cancel(id);
   s.cut(position);

@@ -81,7 +81,7 @@ void Engine::Impl::call(Stage stage, std::span<const Member> lanes, int32_t roun
       if (m.readout >= 0 && info.poolOf(Stage::Coda) >= 0)
         record.rows[info.poolOf(Stage::Coda)] = m.sequence->tables.readoutTable(m.readout);
       record.stride = m.sequence->tables.stride();
-      record.prefix = m.sequence->options.prefix;
+      record.prefix = m.sequence->seenByAll(info);
       record.knobs = m.sequence->knobs.data();
       a.records.push_back(record);
     }

@@ -84,6 +84,12 @@ struct Sequence {
     return *std::prev(std::upper_bound(feeds.begin(), feeds.end(), position,
                                        [](uint32_t at, const Feed &f) { return at < f.first; }));
   }
+  /// Positions that all tokens see, besides those before their own: the prompt, or the whole sequence.
+  uint32_t seenByAll(const ModelInfo &info) const {
+    if (info.contract.group == "whole")
+      return uint32_t(tokens.size());
+    return options.prefix || info.contract.group != "prompt" || feeds.empty() ? options.prefix : feeds.front().end;
+  }
   bool everyIteration(const Lane &l) const { return feedOf(l.position).everyIteration; }
   /// Forgets positions >= `position`, lanes apart.
   void cut(uint32_t position);

@@ -133,6 +133,7 @@ void Engine::Impl::prelude(std::span<Sequence *const> set) {
 
 uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
   const Lane *couple = nullptr;
+  const Sequence *coupled = nullptr; // its batch: the sequences of its group, or itself
   uint32_t count = 0;
   std::map<uint32_t, int32_t> slowest; // of a group, iterations of its slowest lane; -1: one is not born yet
   for (auto &[id, s] : sequences)
@@ -156,7 +157,8 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
       }
       int32_t need = needOf(s->policy, s->order, l.done);
       bool ready = least == INT32_MAX || (need != Policy::finished && least >= need);
-      if (info.contract.couple == "call" && couple && couple->done != l.done)
+      if (info.contract.couple == "call" && couple &&
+          (couple->done != l.done || (coupled != s && (!s->options.group || coupled->options.group != s->options.group))))
         ready = false;
       if (s->options.group && l.done != slowest[s->options.group])
         ready = false;
@@ -167,6 +169,7 @@ uint32_t Engine::Impl::pick(std::span<Sequence *const> set) {
       if (ready) {
         l.taken = true;
         couple = &l;
+        coupled = s;
         ++count;
       }
       int32_t reaches = l.done + (l.taken ? 1 : 0);
@@ -472,6 +475,11 @@ void Engine::Impl::retire(Sequence &s) {
       continue;
     }
     ++stats.again;
+    if (info.contract.group == "whole") { // another answer: later tokens are there now
+      s.depths[l.position] = l.depth;
+      s.executed[l.position] = l.done;
+      continue;
+    }
     if (!s.forgetExits && (s.depths[l.position] != l.depth || s.executed[l.position] != l.done))
       throw Error("",
                   "request " + std::to_string(s.id) + ": position " + std::to_string(l.position) + " computed again",

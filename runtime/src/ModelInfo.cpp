@@ -172,14 +172,14 @@ PolicyInfo readPolicy(const Node &n) {
   }
   if (p.holes.empty()) {
     bool shallow = p.map == KvMap::single || p.map == KvMap::stride || p.map == KvMap::first_then_shared ||
-                   p.map == KvMap::anchor;
+                   p.map == KvMap::anchor || p.map == KvMap::recompute;
     p.holes = shallow ? "last_exited" : "refuse";
   }
   p.order = n.at("order").oneOf({"free", "token", "pass", "chunk"});
   p.planeZero = n.at("write").oneOf({"d", "0"}) == "0";
   if (n.at("read").oneOf({"d", "0"}) != n.at("write").string())
     n.at("read").fail("the plane that is written (" + n.at("write").string() + ")", n.at("read").string());
-  if (p.planeZero && (p.map != KvMap::single || p.keep != Keep::Last))
+  if (p.planeZero && ((p.map != KvMap::single && p.map != KvMap::recompute) || p.keep != Keep::Last))
     n.at("write").fail("d, for a policy with several planes", "0");
   return p;
 }
@@ -362,7 +362,7 @@ void readLoop(const Node &root, ModelInfo &m) {
       lag.oneOf({"end"}), m.contract.lag = -1;
     else
       m.contract.lag = int32_t(lag.integer(0, 1));
-    m.contract.group = n.at("group").oneOf({"lane", "whole"});
+    m.contract.group = n.at("group").oneOf({"lane", "prompt", "whole"});
     m.contract.order = n.at("order").oneOf({"free", "token", "pass", "chunk"});
     m.contract.couple = n.at("couple").oneOf({"lane", "sequence", "call"});
   }

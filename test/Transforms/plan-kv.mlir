@@ -65,7 +65,7 @@
 // L0614: error: [L0614] expected no order where every iteration has a plane of its own, but got depth_indexed, order token
 // LAST: contract(<lag end, group lane, order free, couple lane>)
 // LAST: kv(<depth_indexed holes always_last>)
-// WORD: error: [L0611] expected a kv policy last_exited, always_last, depth_indexed, single, ring(k), first_then_shared(k), stride(k), anchor(n, k), last(k), boundaries, but got none
+// WORD: error: [L0611] expected a kv policy last_exited, always_last, depth_indexed, single, ring(k), first_then_shared(k), stride(k), anchor(n, k), last(k), boundaries, recompute, but got none
 // ROWS: error: [L0613] expected rows f32, bf16 or f16, but got f8
 
 loop.model @without phase(source) {

@@ -54,3 +54,25 @@ loop.model @attend_per_token phase(source) {
     loop.return %o : tensor<1x4xf32>
   }
 }
+
+// -----
+
+loop.model @second_loop phase(source) {
+  loop.count @loops default 2 range 1, 4
+  loop.count @three default 3 range 3, 3
+  loop.site @attn kv heads 1 dim 4
+  loop.forward @main {
+    %e = arith.constant dense<1.0> : tensor<1x4xf32>
+    %y = loop.recur @first count @loops state(%e : tensor<1x4xf32>) {
+    ^bb0(%t: index, %h: tensor<1x4xf32>):
+      loop.yield %h : tensor<1x4xf32>
+    } -> tensor<1x4xf32>
+    // expected-error@+1 {{expected attention in the first loop of the program, but got it in another}}
+    %z = loop.recur @second count @three state(%y : tensor<1x4xf32>) {
+    ^bb0(%t: index, %h: tensor<1x4xf32>):
+      %a = loop.attend %h, %h, %h at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
+      loop.yield %a : tensor<1x4xf32>
+    } -> tensor<1x4xf32>
+    loop.return %z : tensor<1x4xf32>
+  }
+}

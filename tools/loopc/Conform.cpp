@@ -158,7 +158,8 @@ int runConform(const ConformOptions &options) {
     any = true;
     if (interrupted())
       return Interrupted;
-    if (files.kind != "forward" && files.kind != "decode" && files.kind != "exit") {
+    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts"};
+    if (!kinds.count(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");
       continue;
     }
@@ -173,7 +174,7 @@ int runConform(const ConformOptions &options) {
       CaseRuns runs = runCase(plan, table, executor);
       for (const CaseOutput &output : plan.outputs)
         if (output.unsupported.empty())
-          reporter.tensor(files, compareOutput(output, table, runs));
+          reporter.tensor(files, compareOutput(output, table, runs, plan.cuts));
         else
           reporter.whole(files, "unsupported", output.name + ": " + output.unsupported);
     } catch (const Reported &) {

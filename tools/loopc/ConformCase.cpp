@@ -121,24 +121,34 @@ std::string settingText(const nlohmann::json &value) {
 }
 
 /// Names of values in an `out` expression; whether it needs logits of every iteration.
-void collectNames(const words::Expr &expr, const Scope &scope, CasePlan &plan) {
+void collectNames(const words::Expr &expr, const words::Table &table, const Scope &scope, CasePlan &plan) {
   using Kind = words::Expr::Kind;
   if (expr.kind == Kind::Name && !scope.count(expr.text) && expr.text != "logits")
     plan.names.insert(expr.text);
   if ((expr.kind == Kind::Trace || expr.kind == Kind::TraceFrom) && expr.args[0].kind == Kind::Name &&
       expr.args[0].text == "logits")
     plan.everyIteration = true;
-  if (expr.kind == Kind::Call && (expr.text == "layer" || expr.text == "layers"))
+  if (isLayer(expr) || (expr.kind == Kind::Call && expr.text == "layers"))
     return;
+  if (expr.kind == Kind::If)
+    return collectNames(chosen(table, expr, scope), table, scope, plan);
   for (const words::Expr &arg : expr.args)
-    collectNames(arg, scope, plan);
+    collectNames(arg, table, scope, plan);
 }
 
 } // namespace
 
+const words::Expr &chosen(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
+  nlohmann::json condition = words::evaluate(table, expr.args[0], scope);
+  if (!condition.is_boolean())
+    table.fail(expr.args[0].place, "a condition", condition.dump());
+  return expr.args[condition.get<bool>() ? 1 : 2];
+}
+
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
-  return "layer." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
-         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." + expr.args[2].text;
+  return expr.text + "." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
+         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." +
+         (isLayer(expr.args[2]) ? layerTap(table, expr.args[2], scope) : expr.args[2].text);
 }
 
 std::string layerTap(int64_t stack, int64_t index, const std::string &name) {
@@ -190,6 +200,21 @@ public:
       failExpected(files.path, "a state of the spec that may start warm (`state s = …, warm z`)", "none");
     for (const frontend::ProgramWarm &warm : program->warm)
       plan.warmStates.push_back(warm.state);
+    gatherTokens();
+    for (const frontend::ProgramDraw &draw : program->draws) {
+      plan.declared.insert(draw.name);
+      if (draw.iteration)
+        plan.iterated.insert(draw.name);
+    }
+    if (!plan.carries && (!plan.drawsAt.empty() || !plan.tokensAt.empty()))
+      plan = fromSegment(plan, 0, 0);
+    if (plan.carries && plan.tokens.values.empty() && !plan.tokensAt.empty())
+      plan.tokens = plan.tokensAt[0];
+    addLead(plan.tokens, plan.lead);
+    if (plan.restarts > 1)
+      repeatRows(plan.tokens, plan.restarts);
+    for (CaseTensor &tokens : plan.tokensAt)
+      addLead(tokens, plan.lead);
     giveValues(*program);
     if (plan.tokens.values.empty())
       failExpected(files.path, "an input that the words call `tokens`", "none");
@@ -224,7 +249,10 @@ private:
       if (!at["config_overrides"].is_object())
         failExpected(place("config_overrides"), "an object", at["config_overrides"].dump());
       for (const auto &[key, value] : at["config_overrides"].items())
-        plan.config[key] = value;
+        if (key == "weights" && value.is_string()) // a file that fits the changed configuration
+          plan.weights = directory + "/" + value.template get<std::string>();
+        else
+          plan.config[key] = value;
     };
     apply(files.json);
     if (files.json.contains("run"))
@@ -381,6 +409,15 @@ private:
     case Kind::Unsupported:
       plan.unsupported = words::interpolate(table, action.name, action.place, captures);
       break;
+    case Kind::Lead:
+      plan.lead = whole(action.expr, captures);
+      break;
+    case Kind::Restarts:
+      plan.restarts = whole(action.expr, captures);
+      break;
+    case Kind::Carry:
+      plan.carries = true;
+      break;
     case Kind::Nothing:
       break;
     default:
@@ -402,12 +439,38 @@ private:
       for (const Action &action : rule->actions) {
         switch (action.kind) {
         case Action::Kind::Tokens: {
+          if (action.ofSegment) {
+            put(plan.tokensAt, action, captures, readTensor(view, rule->layout));
+            break;
+          }
           CaseTensor tokens = readTensor(view, rule->layout);
+          if (!action.name.empty()) {
+            plan.tokensOf[whole(action.expr, captures)] = std::move(tokens);
+            break;
+          }
+          if (tokens.size('B') > 0 && tokens.size('P') > 0 && tokens.shape.size() == 2) { // others may follow
+            for (int64_t b = 0, length = tokens.size('P'); b < tokens.size('B'); ++b) {
+              CaseTensor &row = plan.tokensOf[b];
+              row.name = view.name;
+              row.values.assign(tokens.values.begin() + b * length, tokens.values.begin() + (b + 1) * length);
+            }
+            break;
+          }
           (tokens.size('R') < 0 ? plan.tokens : plan.tokensAgain) = std::move(tokens);
           break;
         }
+        case Action::Kind::Cuts:
+        case Action::Kind::Prefix: {
+          std::vector<int64_t> &to = action.kind == Action::Kind::Cuts ? plan.cuts : plan.prefixes;
+          for (double value : readTensor(view, rule->layout).values)
+            to.push_back(int64_t(value));
+          break;
+        }
         case Action::Kind::Labels:
-          plan.labels = readTensor(view, rule->layout);
+          if (action.ofSegment)
+            put(plan.labelsAt, action, captures, readTensor(view, rule->layout));
+          else
+            plan.labels = readTensor(view, rule->layout);
           break;
         case Action::Kind::Weight:
           plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
@@ -416,7 +479,10 @@ private:
           plan.mask = readTensor(view, rule->layout);
           break;
         case Action::Kind::Draw:
-          plan.draws[action.name].push_back(readTensor(view, rule->layout));
+          if (action.ofSegment)
+            put(plan.drawsAt[action.name], action, captures, readTensor(view, rule->layout));
+          else
+            plan.draws[action.name].push_back(readTensor(view, rule->layout));
           break;
         case Action::Kind::Given:
           plan.given[action.name] = readTensor(view, rule->layout);
@@ -430,6 +496,72 @@ private:
         }
       }
     }
+  }
+
+  void put(std::vector<CaseTensor> &to, const Action &action, const Scope &captures, CaseTensor tensor) {
+    size_t segment = size_t(whole(action.expr, captures));
+    to.resize(std::max(to.size(), segment + 1));
+    to[segment] = std::move(tensor);
+  }
+
+  static void repeatRows(CaseTensor &tokens, int64_t times) {
+    int64_t batch = tokens.size('B'), length = batch > 0 ? int64_t(tokens.values.size()) / batch : 0;
+    if (batch < 1 || tokens.layout[0].letter != 'B')
+      failExpected(tokens.name, "tokens [B, S] to run several times", rt::shapeText(tokens.shape));
+    std::vector<double> all;
+    for (int64_t row = 0; row < batch * times; ++row)
+      all.insert(all.end(), tokens.values.begin() + row / times * length, tokens.values.begin() + (row / times + 1) * length);
+    tokens.values = std::move(all);
+    tokens.shape[0] *= times;
+  }
+
+  static void addLead(CaseTensor &tokens, int64_t lead) {
+    int64_t batch = std::max<int64_t>(1, tokens.size('B')), length = int64_t(tokens.values.size()) / batch;
+    if (!lead || tokens.values.empty())
+      return;
+    for (int64_t b = batch; b-- > 0;)
+      tokens.values.insert(tokens.values.begin() + b * length, size_t(lead), 0.0);
+    for (size_t i = 0; i < tokens.shape.size(); ++i)
+      tokens.shape[i] += tokens.layout[i].letter == 'S' ? lead : 0;
+  }
+
+  /// Tokens of sequences of their own lengths as rows of one tensor, -1 behind the shorter ones.
+  void gatherTokens() {
+    std::vector<std::vector<double>> rows;
+    if (plan.tokens.size('J') >= 0) {
+      size_t ends = 1; // what follows the last sequence is padding
+      while (ends < plan.cuts.size() && plan.cuts[ends] > plan.cuts[ends - 1])
+        ++ends;
+      plan.cuts.resize(ends);
+      if (ends < 2 || plan.cuts.front() != 0 || plan.cuts.back() > plan.tokens.size('J'))
+        failExpected(place(plan.tokens.name), "ascending places from 0 on where its sequences begin (cuts)", "others");
+      for (size_t b = 0; b + 1 < ends; ++b)
+        rows.emplace_back(plan.tokens.values.begin() + plan.cuts[b], plan.tokens.values.begin() + plan.cuts[b + 1]);
+      plan.tokens.values.clear();
+    }
+    for (const auto &[b, prompt] : plan.tokensOf) {
+      if (b != int64_t(rows.size()))
+        failExpected(place(prompt.name), "tokens of sequence " + std::to_string(rows.size()), "those of " + std::to_string(b));
+      rows.push_back(prompt.values);
+    }
+    if (rows.empty())
+      return;
+    CaseTensor rest = std::move(plan.tokens), &all = plan.tokens;
+    all = CaseTensor();
+    size_t longest = 0, more = rest.values.size() / rows.size();
+    for (const std::vector<double> &row : rows)
+      longest = std::max(longest, row.size());
+    for (size_t b = 0; b < rows.size(); ++b) {
+      rows[b].resize(longest, -1);
+      all.values.insert(all.values.end(), rows[b].begin(), rows[b].end());
+      all.values.insert(all.values.end(), rest.values.begin() + long(b * more), rest.values.begin() + long((b + 1) * more));
+    }
+    if (!plan.tokensOf.empty() && !plan.prompt && plan.calls.empty())
+      plan.prompt = int64_t(longest);
+    all.name = "tokens";
+    all.integer = true;
+    all.shape = {int64_t(rows.size()), int64_t(longest + more)};
+    all.layout = {{'B', "B"}, {'S', "S"}};
   }
 
   /// A case that gives all the values that matter may leave out the tokens: one for each sequence then.
@@ -451,13 +583,20 @@ private:
 
   /// Taps for the values of single layers that outputs name.
   void keepLayers(frontend::Program &program, const words::Expr &expr, const Scope &scope) {
-    if (expr.kind == words::Expr::Kind::Call && expr.text == "layer") {
-      if (expr.args[2].kind != words::Expr::Kind::Name)
+    if (expr.kind == words::Expr::Kind::If) {
+      keepLayers(program, chosen(table, expr, scope), scope);
+      return;
+    }
+    if (isLayer(expr)) {
+      if (isLayer(expr.args[2])) // of an iteration inside another
+        keepLayers(program, expr.args[2], scope);
+      else if (expr.args[2].kind != words::Expr::Kind::Name)
         table.fail(expr.args[2].place, "the name of a value", "an expression");
       std::string tap = layerTap(table, expr, scope);
       if (plan.names.insert(tap).second)
-        keepLayerValue(program, uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope), expr.args[2].text,
-                       tap);
+        keepLayerValue(program, expr.text == "turn" ? frontend::OpKind::Loop : frontend::OpKind::Stack,
+                       uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope),
+                       isLayer(expr.args[2]) ? layerTap(table, expr.args[2], scope) : expr.args[2].text, tap);
       return;
     }
     if (expr.kind == words::Expr::Kind::Call && expr.text == "layers") {
@@ -472,7 +611,7 @@ private:
         for (auto [stack, index] : group.layers) {
           kept.taps.push_back(layerTap(stack, index, name));
           if (plan.names.insert(kept.taps.back()).second)
-            keepLayerValue(program, stack, index, name, kept.taps.back());
+            keepLayerValue(program, frontend::OpKind::Stack, stack, index, name, kept.taps.back());
         }
       }
       return;
@@ -508,7 +647,7 @@ private:
         output.atol = tolerance[view.name].value("atol", 0.0);
         output.rtol = tolerance[view.name].value("rtol", 0.0);
       }
-      collectNames(output.rule->value, output.scope, plan);
+      collectNames(output.rule->value, table, output.scope, plan);
       keepLayers(program, output.rule->value, output.scope);
       plan.outputs.push_back(std::move(output));
     }
@@ -528,6 +667,31 @@ private:
 };
 
 } // namespace
+
+CasePlan fromSegment(const CasePlan &plan, size_t first, int64_t loops) {
+  CasePlan own = plan;
+  own.carries = false;
+  if (first < plan.tokensAt.size())
+    own.tokens = plan.tokensAt[first];
+  if (first < plan.labelsAt.size())
+    own.labels = plan.labelsAt[first];
+  for (const auto &[name, parts] : plan.drawsAt) {
+    if (first >= parts.size())
+      failExpected("draw " + name, "values for segment " + std::to_string(first), "none");
+    CaseTensor all = parts[first];
+    if (plan.iterated.count(name)) { // behind the last segment nothing is looked at
+      int64_t rounds = loops ? loops : int64_t(parts.size() - first);
+      for (int64_t t = 1; t < rounds; ++t) {
+        const CaseTensor &next = parts[std::min(first + size_t(t), parts.size() - 1)];
+        all.values.insert(all.values.end(), next.values.begin(), next.values.end());
+      }
+      all.shape.insert(all.shape.begin(), rounds);
+      all.layout.insert(all.layout.begin(), words::Axis{'T', "T"});
+    }
+    own.draws[name] = {std::move(all)};
+  }
+  return own;
+}
 
 CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::string &directory, const SpecText &spec,
                   const SpecOptions &base, std::optional<frontend::Program> &program) {

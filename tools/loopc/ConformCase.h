@@ -87,6 +87,14 @@ struct CasePlan {
   int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
   std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
   std::vector<int64_t> calls, callLoops, callBack; ///< by call: tokens, iterations, positions taken back before it
+  std::map<int64_t, CaseTensor> tokensOf;          ///< of single sequences: their prompts
+  int64_t lead = 0;                                ///< positions before the given tokens
+  int64_t restarts = 1;                            ///< sequences that every given one stands for
+  bool carries = false;                            ///< rows that leave are replaced; segments are what follows
+  std::vector<CaseTensor> tokensAt, labelsAt;      ///< by segment
+  std::map<std::string, std::vector<CaseTensor>> drawsAt;
+  std::set<std::string> declared, iterated;        ///< draws of the spec; those with a value for each iteration
+  std::vector<int64_t> cuts, prefixes;             ///< by sequence: where it begins along axis J; positions seen by all
   CaseTensor tokens, tokensAgain;                  ///< the second: after positions were taken back
   std::optional<CaseTensor> mask, exits_;
   const words::Expr *exitTensorExpr = nullptr;
@@ -110,6 +118,9 @@ CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::
 /// Values of one run of one sequence.
 struct SequenceRun {
   int64_t positions = 0, pad = 0, prompt = 0, loops = 0, vocab = 0;
+  int64_t lead = 0;  ///< positions before the given tokens
+  std::vector<int64_t> steps, left;              ///< of a carry, by segment: iterations of the sequence, 1 where it left
+  std::vector<std::vector<double>> tokensAt, labelsAt; ///< by segment
   int64_t again = 0; ///< rows before the first position that was fed again
   std::vector<int32_t> tokens; ///< prompt, then generated
   std::vector<int32_t> drafts, corrections; ///< by round of speculation: draft tokens, what the verifier added
@@ -134,6 +145,9 @@ struct SequenceRun {
 void speculate(rt::Engine &engine, rt::SequenceId verifier, rt::SequenceOptions options, const CasePlan &plan,
                int64_t generate, SequenceRun &run);
 
+/// The case from segment `first` on: tokens and draws given for it and, of draws of iterations, for those behind it.
+CasePlan fromSegment(const CasePlan &plan, size_t first, int64_t loops);
+
 /// All runs of a case: [runs][sequences].
 struct CaseRuns {
   std::vector<std::vector<SequenceRun>> forced, generated;
@@ -146,14 +160,22 @@ struct TensorResult {
   int64_t compared = 0, wrong = 0;
   std::string message; ///< place of the largest excess
 };
-TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs);
+/// `cuts`: see CasePlan.
+TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
+                           const std::vector<int64_t> &cuts);
 /// Value of an `out` expression for one sequence.
 SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
                              const SequenceRun &run);
 
-/// The name of the tap behind `layer(stack, index, NAME)`.
+/// The name of the tap behind `layer(stack, index, NAME)` or `turn(loop, index, NAME)`.
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
 std::string layerTap(int64_t stack, int64_t index, const std::string &name);
+/// The arm of an `if` whose condition is a constant.
+const words::Expr &chosen(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
+/// Whether an expression is one of these.
+inline bool isLayer(const words::Expr &expr) {
+  return expr.kind == words::Expr::Kind::Call && (expr.text == "layer" || expr.text == "turn");
+}
 /// The name under which a value of the model is read from the bank: a state's own field, or `obs.NAME`.
 std::string bankField(const rt::ModelInfo &info, const std::string &name);
 

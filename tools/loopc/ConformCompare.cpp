@@ -27,7 +27,7 @@ public:
     case Kind::Trace: {
       int64_t step = int64_t(words::evaluateNumber(table, expr.args[1], scope));
       const Expr &base = expr.args[0];
-      if (base.kind == Kind::Call && base.text != "layer") { // planes or executions
+      if (base.kind == Kind::Call && !isLayer(base)) { // planes or executions
         SequenceValue all = value(base);
         if (step < 0 || step >= all.steps)
           table.fail(expr.args[1].place, "a number from 0 to " + std::to_string(all.steps - 1), std::to_string(step));
@@ -49,6 +49,10 @@ public:
     case Kind::Unary:
       if (!constant(expr))
         return arithmetic(expr);
+      break;
+    case Kind::If:
+      if (!constant(expr))
+        return value(chosen(table, expr, scope));
       break;
     default:
       break;
@@ -128,9 +132,9 @@ private:
   /// The trace of a name from iteration `first` on; -1 is the value before the first.
   SequenceValue trace(const Expr &expr, int64_t first) {
     const Expr &base = expr.args[0];
-    bool inLayer = base.kind == Kind::Call && base.text == "layer";
+    bool inLayer = isLayer(base);
     if (base.kind != Kind::Name && !inLayer)
-      table.fail(base.place, "a name or layer()", "an expression");
+      table.fail(base.place, "a name, layer() or turn()", "an expression");
     if (first < -1 || first > run.loops)
       table.fail(expr.args[1].place, "an iteration from -1 to " + std::to_string(run.loops - 1), std::to_string(first));
     SequenceValue start, rest;
@@ -158,6 +162,26 @@ private:
     }
     if (name == "greedy" || name == "over_batch") // which runs, and what becomes of them, is seen where outputs are compared
       return value(expr.args[0]);
+    if (name == "steps" || name == "left") {
+      int64_t most = name == "left" ? int64_t(words::evaluateNumber(table, expr.args[0], scope)) : 0, ran = run.ran.empty() ? 0 : run.ran.back();
+      std::vector<int64_t> list = name == "left" ? run.left : run.steps;
+      for (int64_t t = 1; t <= run.loops && run.steps.empty(); ++t)
+        list.push_back(name == "steps" ? t : t == most || (t == ran && !run.fired.empty() && run.fired.back()));
+      return make(1, int64_t(list.size()), 1, list);
+    }
+    if (name == "tokens" || name == "labels") {
+      auto lists = name == "tokens" ? run.tokensAt : run.labelsAt;
+      if (lists.empty()) // the same in every iteration
+        lists.assign(size_t(std::max<int64_t>(1, run.loops)),
+                     name == "tokens" ? std::vector<double>(run.tokens.begin(), run.tokens.end()) : run.labels);
+      SequenceValue result = make(int64_t(lists.empty() ? 0 : lists[0].size()), int64_t(lists.size()), 1, std::vector<double>());
+      for (int64_t row = 0; row < result.rows; ++row)
+        for (const std::vector<double> &list : lists)
+          result.data.push_back(list[size_t(row)]);
+      return result;
+    }
+    if (name == "sequence_of")
+      return value(expr.args[1]);
     if (name == "append") {
       SequenceValue a = value(expr.args[0]), b = value(expr.args[1]), result = a;
       if (a.rows != b.rows || a.steps != b.steps || !b.features || a.features % b.features)
@@ -177,7 +201,9 @@ private:
     if (name == "reached") {
       int64_t last = run.ran.empty() ? 0 : int64_t(*std::max_element(run.ran.begin(), run.ran.end()));
       SequenceValue all = value(expr.args[0]);
-      return slice(all, 0, std::min(all.steps, last));
+      if (expr.args[0].kind == Kind::TraceFrom) // entry 0 is that iteration
+        last -= int64_t(words::evaluateNumber(table, expr.args[0].args[1], scope));
+      return slice(all, 0, std::clamp<int64_t>(last, 0, all.steps));
     }
     if (name == "layers")
       return executions(expr.args[0].text);
@@ -215,7 +241,7 @@ private:
     }
     if (name == "sequence")
       return make(int64_t(run.tokens.size()), 1, 1, run.tokens);
-    if (name == "layer") {
+    if (isLayer(expr)) {
       const rt::Observation *seen = observed(layerTap(table, expr, scope));
       if (!seen)
         table.fail(expr.place, "a value that was kept", "none");
@@ -419,7 +445,8 @@ SequenceValue evaluateOutput(const words::Table &table, const Expr &expr, const 
   return Evaluator(table, all, run).value(expr);
 }
 
-TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs) {
+TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
+                           const std::vector<int64_t> &cuts) {
   TensorResult result;
   result.tensor = output.name;
   result.atol = output.atol;
@@ -430,7 +457,16 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
   const Expr &expr = output.rule->value;
   if (expr.kind == Kind::Call && (expr.text == "generated" || expr.text == "sequence" || expr.text == "greedy"))
     usesNew = true;
-  const auto &passes = usesNew ? runs.generated : runs.forced;
+  std::vector<std::vector<SequenceRun>> alone;
+  if (expr.kind == Kind::Call && expr.text == "sequence_of") {
+    int64_t b = int64_t(words::evaluateNumber(table, expr.args[0], output.scope));
+    for (const std::vector<SequenceRun> &pass : usesNew ? runs.generated : runs.forced) {
+      if (b < 0 || size_t(b) >= pass.size())
+        table.fail(expr.args[0].place, "a sequence from 0 to " + std::to_string(pass.size() - 1), std::to_string(b));
+      alone.push_back({pass[size_t(b)]});
+    }
+  }
+  const auto &passes = !alone.empty() ? alone : usesNew ? runs.generated : runs.forced;
   std::vector<std::vector<SequenceValue>> values(passes.size());
   for (size_t n = 0; n < passes.size(); ++n)
     for (const SequenceRun &run : passes[n])
@@ -491,6 +527,11 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
         along = index[i];
       }
     }
+    if (letter == 'J') { // sequences one after the other, then padding
+      auto next = std::upper_bound(cuts.begin(), cuts.end(), along);
+      b = next == cuts.end() ? 0 : next - cuts.begin() - 1;
+      along = next == cuts.end() ? -1 : along - cuts[size_t(b)];
+    }
     const SequenceRun &run = passes[size_t(n)][size_t(b)];
     const SequenceValue &value = values[size_t(n)][size_t(b)];
     if (positional) {
@@ -498,8 +539,12 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
         row = along;
       else if (letter == 'R')
         row = run.again + along;
-      else if (letter == 'S' || letter == 'P')
-        row = along - run.pad;
+      else if (letter == 'P' && along >= run.prompt) // of a shorter prompt
+        row = -1;
+      else if (letter == 'S' || letter == 'P' || letter == 'J')
+        row = along - run.pad + run.lead;
+      else if (letter == 'W')
+        row = along;
       else
         row = run.prompt - run.pad + along - (letter == 'D' ? 0 : 1);
     }

@@ -48,6 +48,10 @@ public:
         generate = std::max(generate, count);
     }
     CaseRuns result;
+    if (plan.carries) {
+      result.forced.push_back(carried());
+      return result;
+    }
     size_t runs = plan.each.empty() ? 1 : plan.eachValues.size();
     for (size_t n = 0; n < runs; ++n) {
       if (!plan.generate && needForced)
@@ -104,6 +108,8 @@ private:
     rt::SequenceOptions options;
     options.exit = plan.exits;
     options.order = plan.order;
+    if (size_t(b) < plan.prefixes.size())
+      options.prefix = uint32_t(plan.prefixes[size_t(b)]);
     words::Scope scope = scopeOf({}, n);
     for (const CasePlan::Setting &setting : plan.settings) {
       double value = words::evaluateNumber(table, *setting.expr, scopeOf(setting.scope, n));
@@ -165,6 +171,8 @@ private:
       for (const std::string &state : plan.warmStates)
         options.warm[state] = fields.at(plan.warm);
     for (const auto &[name, parts] : plan.draws) {
+      if (plan.declared.count(name) && std::none_of(info.draws.begin(), info.draws.end(), [&](const rt::DrawInfo &d) { return d.name == name; }))
+        continue; // this configuration does not read it
       rt::GivenDraw given;
       for (const char *letters : {"SP", "D", "-"})
         for (const CaseTensor &tensor : parts)
@@ -256,12 +264,13 @@ private:
       SequenceRun &run = runs[size_t(b)];
       run.pad = padOf(b);
       run.prompt = prompt;
+      run.lead = plan.lead;
       rt::SequenceOptions options = optionsOf(n, b, run.pad, prompt);
       run.minLoops = std::max(1, options.minLoops);
       run.checkEvery = std::max(1, options.checkEvery);
       run.untested = plan.untested ? prompt : 0;
       if (plan.labels)
-        run.labels.assign(plan.labels->values.begin() + b * length, plan.labels->values.begin() + (b + 1) * length);
+        run.labels = labelsOf(b);
       ids.push_back(engine.open(options));
       run.scope = runScope;
       run.layers = plan.layers;
@@ -298,6 +307,8 @@ private:
             tokens.push_back(token);
         if (tokens.empty())
           continue;
+        if (run.tokens.empty())
+          run.prompt = run.pad + int64_t(tokens.size());
         feed.draws.clear();
         for (const auto &[name, parts] : plan.draws)
           for (const CaseTensor &tensor : parts)
@@ -351,6 +362,55 @@ private:
         for (int kv = 0; kv < 2; ++kv)
           (kv ? runs[size_t(b)].values : runs[size_t(b)].keys) = planes(engine, ids[size_t(b)], kv);
     return runs;
+  }
+
+  /// Segment after segment, each one iteration of the scheduled loop: a sequence that has left is replaced by the one that
+  /// its row is given for the next segment.
+  std::vector<SequenceRun> carried() {
+    int64_t segments = int64_t(plan.tokensAt.size()), most = optionsOf(0, 0, 0, length).loops;
+    if (most < 0)
+      most = info.count ? info.count->value : 1;
+    std::vector<std::vector<SequenceRun>> from; // a sequence for every row that begins in a segment
+    for (int64_t n = 0; n < segments; ++n)
+      from.push_back(CaseRunner(fromSegment(plan, size_t(n), most), table, executor).run().forced.at(0));
+    std::vector<SequenceRun> rows = from.at(0);
+    for (size_t b = 0; b < rows.size(); ++b) {
+      SequenceRun &row = rows[b];
+      size_t positions = size_t(row.positions);
+      auto resize = [&](std::vector<float> &values, size_t width) { values.assign(positions * size_t(segments) * width, 0); };
+      resize(row.iterationLogits, size_t(row.vocab));
+      for (auto &[name, seen] : row.observed)
+        resize(seen.iterations, seen.prelude.size() / positions);
+      for (int64_t first = 0, n = 0; n < segments; ++n) {
+        const SequenceRun &own = from[size_t(first)][b];
+        int64_t step = n - first, ran = own.ran.back();
+        auto take = [&](std::vector<float> &to, const std::vector<float> &values, size_t width) {
+          for (size_t p = 0; p < positions; ++p)
+            std::copy_n(values.begin() + long((p * size_t(own.loops) + size_t(step)) * width), width,
+                        to.begin() + long((p * size_t(segments) + size_t(n)) * width));
+        };
+        if (!own.iterationLogits.empty())
+          take(row.iterationLogits, own.iterationLogits, size_t(row.vocab));
+        for (auto &[name, seen] : row.observed)
+          take(seen.iterations, own.observed.at(name).iterations, seen.prelude.size() / positions);
+        row.steps.push_back(step + 1);
+        row.left.push_back(step + 1 == ran);
+        row.tokensAt.emplace_back(own.tokens.begin(), own.tokens.end());
+        row.labelsAt.push_back(own.labels);
+        if (step + 1 == ran)
+          first = n + 1;
+      }
+      row.loops = segments;
+    }
+    return rows;
+  }
+
+  /// Labels of a sequence, none for what stands before its tokens.
+  std::vector<double> labelsOf(int64_t b) const {
+    int64_t count = length - plan.lead;
+    std::vector<double> labels(size_t(plan.lead), -100);
+    labels.insert(labels.end(), plan.labels->values.begin() + b * count, plan.labels->values.begin() + (b + 1) * count);
+    return labels;
   }
 
   void collect(rt::Engine &engine, const std::vector<rt::SequenceId> &ids, std::vector<bool> waiting,

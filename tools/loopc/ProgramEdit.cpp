@@ -47,15 +47,16 @@ Found find(std::vector<ProgramOp> &ops, OpKind kind, uint32_t ref) {
   return {};
 }
 
-/// The last value of that name in a layer's own text, or its state after the layer; kNone.
-ValueId boundIn(const Program &program, const ProgramRegion &body, const ProgramStack &stack, const std::string &name) {
+/// The last value of that name in a body's own text, or its state after it; kNone.
+ValueId boundIn(const Program &program, const ProgramRegion &body, const std::vector<std::string> &states,
+                const std::string &name) {
   ValueId value = kNone;
   for (const ProgramOp &op : body.ops)
     for (ValueId result : op.results)
       if (program.values[result].name == name)
         value = result;
-  for (size_t i = 0; i < stack.states.size() && i < body.yields.size(); ++i)
-    if (stack.states[i] == name)
+  for (size_t i = 0; i < states.size() && i < body.yields.size(); ++i)
+    if (states[i] == name)
       value = body.yields[i];
   return value;
 }
@@ -70,7 +71,7 @@ void collectLayers(const Program &program, const std::vector<ProgramOp> &ops, bo
       continue;
     }
     const ProgramStack &stack = program.stacks[op.ref];
-    if (boundIn(program, op.regions[0], stack, name) == kNone)
+    if (boundIn(program, op.regions[0], stack.states, name) == kNone)
       continue;
     if (groups.empty() || groups.back().looped != looped)
       groups.push_back({looped, {}});
@@ -140,21 +141,25 @@ void giveValue(Program &program, const std::string &name, int64_t iterations) {
   at.list->insert(at.list->begin() + long(at.index), drawing);
 }
 
-void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::string &name, const std::string &tap) {
-  std::string what = "layer(" + std::to_string(stack) + ", " + std::to_string(index) + ", " + name + ")";
-  if (stack >= program.stacks.size())
-    failExpected(what, "a stack from 0 to " + std::to_string(int64_t(program.stacks.size()) - 1),
-                 std::to_string(stack));
-  const ProgramStack info = program.stacks[stack];
-  Found at = find(program.body.ops, OpKind::Stack, stack);
-  if (!at.list || index < info.begin || index >= info.end)
-    failExpected(what, "a layer from " + std::to_string(info.begin) + " to " + std::to_string(info.end - 1),
-                 std::to_string(index));
+void keepLayerValue(Program &program, OpKind kind, uint32_t number, int64_t index, const std::string &name,
+                    const std::string &tap) {
+  bool loop = kind == OpKind::Loop;
+  std::string what = (loop ? "turn(" : "layer(") + std::to_string(number) + ", " + std::to_string(index) + ", " + name + ")";
+  size_t known = loop ? program.loops.size() : program.stacks.size();
+  if (number >= known)
+    failExpected(what, std::string(loop ? "a loop" : "a stack") + " from 0 to " + std::to_string(int64_t(known) - 1), std::to_string(number));
+  if (loop && program.loops[number].countOption != kNone)
+    failExpected(what, "a loop whose count is a number of `config`", "one with a count of the run");
+  std::vector<std::string> &states = loop ? program.loops[number].states : program.stacks[number].states;
+  int64_t begin = loop ? 0 : program.stacks[number].begin, end = loop ? program.loops[number].fixedCount : program.stacks[number].end;
+  Found at = find(program.body.ops, kind, number);
+  if (!at.list || index < begin || index >= end)
+    failExpected(what, "an index from " + std::to_string(begin) + " to " + std::to_string(end - 1), std::to_string(index));
   ProgramRegion &body = (*at.list)[at.index].regions[0];
   ProgramLoc loc = (*at.list)[at.index].loc;
-  ValueId value = boundIn(program, body, info, name);
+  ValueId value = boundIn(program, body, states, name);
   if (value == kNone)
-    failExpected(what, "a value bound in the layer, or a state of the stack", "none of that name");
+    failExpected(what, "a value bound in the body, or a state of it", "none of that name");
   ProgramType type = program.values[value].type, constant = type, index0, truth;
   type.scope = ValueScope::Token;
   constant.scope = ValueScope::Run;
@@ -164,7 +169,7 @@ void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::
   truth.scope = ValueScope::Run;
   ValueId zero = newValue(program, constant, ""), start = newValue(program, type, "");
   ValueId argument = newValue(program, type, ""), kept = value, after = newValue(program, type, tap);
-  if (index + 1 < info.end) { // the last layer overwrites what the others left
+  if (index + 1 < end) { // the last one overwrites what the others left
     ValueId number = newValue(program, index0, ""), here = newValue(program, truth, "");
     kept = newValue(program, type, "");
     ProgramOp which = makeOp(OpKind::Constant, loc, {}, number);
@@ -185,7 +190,7 @@ void keepLayerValue(Program &program, uint32_t stack, int64_t index, const std::
   ProgramOp &op = (*at.list)[at.index];
   op.operands.push_back(start);
   op.results.push_back(after);
-  program.stacks[stack].states.push_back(tap);
+  states.push_back(tap);
   ProgramOp tapping;
   tapping.kind = OpKind::Tap;
   tapping.loc = loc;

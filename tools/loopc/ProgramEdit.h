@@ -12,11 +12,11 @@ namespace loopc::driver {
 /// which has `iterations` elements for each token. Throws Failure if the loop has no scalar value of that name.
 void giveValue(frontend::Program &program, const std::string &name, int64_t iterations);
 
-/// Keeps the value `name` of layer `index` of stack number `stack` (in the order of the text, from 0) and taps it
-/// behind the stack as `tap`. `name` is a value bound in the layer or a state of the stack, as it is after the layer.
-/// Throws Failure if there is none.
-void keepLayerValue(frontend::Program &program, uint32_t stack, int64_t index, const std::string &name,
-                    const std::string &tap);
+/// Keeps the value `name` of layer `index` of stack number `number`, or of that iteration of a loop with a fixed count (in
+/// the order of the text, from 0), and taps it behind the stack or loop as `tap`. `name` is a value bound in the body or a
+/// state, as it is after the body. Throws Failure if there is none.
+void keepLayerValue(frontend::Program &program, frontend::OpKind kind, uint32_t number, int64_t index,
+                    const std::string &name, const std::string &tap);
 
 /// Layers that bind a name: those of neighbouring stacks, in order. In the loop they are executed in every iteration.
 struct LayerGroup {

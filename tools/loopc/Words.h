@@ -64,7 +64,12 @@ struct Action {
     Warm,        ///< warm NAME: after the first call a token's warm state starts from NAME of the token before
     DType,       ///< dtype f32 | bf16 | f16
     Accident,    ///< accident NAME
-    Tokens,      ///< in: token ids
+    Tokens,      ///< in: token ids; `tokens of expr`: of one sequence
+    Lead,        ///< lead expr: so many positions stand before the given tokens (id 0)
+    Restarts,    ///< restarts expr: each given sequence stands for so many, one after the other
+    Carry,       ///< carry: a sequence that leaves is replaced by the one given for the next segment
+    Cuts,        ///< in: where sequences begin in tensors with axis J, and the end of the last
+    Prefix,      ///< in: by sequence: positions that all tokens see
     Mask,        ///< in: 1 where a token is real; what is left of the first 1 is padding
     Draw,        ///< in: draw NAME: values of a draw of the spec
     Given,       ///< in: given NAME: values of a named value of the loop, one for each iteration
@@ -74,15 +79,16 @@ struct Action {
   Kind kind = Kind::Nothing;
   std::string name;
   Expr expr;
+  bool ofSegment = false; ///< tokens, labels, draw: `at expr`, given for that segment of a carry
   Place place;
 };
 
 /// The axes of a tensor of a case. N runs, B sequences, S positions, P positions of the prompt, D positions after the
-/// prompt, R positions fed again after some were taken back, Q readouts from the last of the prompt on, G generated
+/// prompt, J positions of all sequences one after the other, W positions with those that `lead` puts before, R positions fed again after some were taken back, Q readouts from the last of the prompt on, G generated
 /// tokens, T iterations, X attention steps as executed (prelude layers, layers of every iteration, coda layers); every
 /// other name is a feature axis.
 struct Axis {
-  char letter = 'F'; ///< N B S P D R Q G T X, or F for features
+  char letter = 'F'; ///< N B S P D J W R Q G T X, or F for features
   std::string name;
 };
 

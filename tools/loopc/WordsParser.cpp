@@ -200,7 +200,7 @@ private:
       do {
         Axis axis;
         axis.name = name("an axis");
-        if (axis.name.size() == 1 && std::string("NBSPDRQGTX").find(axis.name[0]) != std::string::npos) {
+        if (axis.name.size() == 1 && std::string("NBSPDJWRQGTX").find(axis.name[0]) != std::string::npos) {
           axis.letter = axis.name[0];
           for (const Axis &other : result)
             if (other.letter == axis.letter)
@@ -218,6 +218,12 @@ private:
       result.push_back(action());
     while (acceptPunct(","));
     return result;
+  }
+
+  void segment(Action &action) {
+    action.ofSegment = acceptName("at");
+    if (action.ofSegment)
+      action.expr = expression();
   }
 
   Action action() {
@@ -265,6 +271,7 @@ private:
       result.kind = Action::Kind::LastCheck;
     } else if (acceptName("labels")) {
       result.kind = Action::Kind::Labels;
+      segment(result);
     } else if (acceptName("exit")) {
       if (!acceptName("after"))
         fail("`after`");
@@ -312,11 +319,27 @@ private:
       result.name = name("the name of an accident");
     } else if (acceptName("tokens")) {
       result.kind = Action::Kind::Tokens;
+      result.name = isName("of") ? "of" : "";
+      if (acceptName("of"))
+        result.expr = expression();
+      else
+        segment(result);
+    } else if (acceptName("cuts")) {
+      result.kind = Action::Kind::Cuts;
+    } else if (acceptName("prefix")) {
+      result.kind = Action::Kind::Prefix;
     } else if (acceptName("mask")) {
       result.kind = Action::Kind::Mask;
     } else if (acceptName("draw")) {
       result.kind = Action::Kind::Draw;
       result.name = name("the name of a draw");
+      segment(result);
+    } else if (acceptName("lead")) {
+      expr(Action::Kind::Lead);
+    } else if (acceptName("restarts")) {
+      expr(Action::Kind::Restarts);
+    } else if (acceptName("carry")) {
+      result.kind = Action::Kind::Carry;
     } else if (acceptName("given")) {
       result.kind = Action::Kind::Given;
       result.name = name("the name of a value of the loop");

@@ -20,6 +20,12 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"append", 2},    // the second as one more entry of the last axis of the first
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name
+      {"turn", 3},      // value of one iteration of a loop inside another: number of the loop in the text, iteration, name
+      {"steps", 0},     // iterations of its sequence after each iteration of a run or segment of a carry, axis T
+      {"left", 1},      // 1 where the sequence left: its exit fired, or it has run so many iterations; axis T
+      {"tokens", 0},    // given tokens by segment, axis T
+      {"labels", 0},    // given labels by segment, axis T
+      {"sequence_of", 2}, // number of a sequence, and a value of it alone
       {"layers", 1},    // a name in every layer that binds it, in the order of execution, axis X
       {"top", 2},       // places of the largest entries of the last axis, the largest first, and how many
       {"ascending", 1}, // the last axis in ascending order

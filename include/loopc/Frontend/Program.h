@@ -183,7 +183,7 @@ struct ProgramDraw {
   ProgramLoc loc;
 };
 
-enum class MaskKind : uint8_t { Causal, Whole, None };
+enum class MaskKind : uint8_t { Causal, Prefix, Whole, None };
 
 /// A call site of `attend`: what it leaves behind is keys and values of this shape.
 struct ProgramSite {

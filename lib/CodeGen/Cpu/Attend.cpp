@@ -115,7 +115,8 @@ private:
     int64_t inWidth = task::getByteWidth(inElement);
     e.loop(e.c(0), lanes, e.c(1), [&](Value i) {
       Value own = ctx.listed(e.add(lane, i));
-      e.store(e.max(e.add(ctx.column(offsetof(loopc_call, position), own), 1), prefix), e.at(ends, e.mul(i, 8)));
+      Value end = e.add(ctx.column(offsetof(loopc_call, position), own), 1);
+      e.store(op.getAhead() ? e.max(end, prefix) : end, e.at(ends, e.mul(i, 8)));
       Value in = e.at(ctx.row(op.getIns()[0], own), inView.getOffset() * inWidth);
       in = e.at(in, e.mul(head, group * inView.getStrides()[0] * inWidth));
       e.loop(group, [&](Value g) {

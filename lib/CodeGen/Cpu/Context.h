@@ -73,6 +73,7 @@ mlir::Value emitAffine(Emit &e, mlir::AffineMap map, mlir::ValueRange dims);
 // Bodies of phases. Each reserves the scratch it needs.
 void emitRows(PhaseContext &ctx, mlir::task::PhaseOp phase, ScratchPlan &scratch);
 void emitGemm(PhaseContext &ctx, mlir::task::GemmOp op, ScratchPlan &scratch);
+void emitFold(PhaseContext &ctx, mlir::task::FoldOp op);
 void emitAttend(PhaseContext &ctx, mlir::task::AttendOp op, ScratchPlan &scratch);
 
 /// The scalar ops of a map or epilogue on vectors of n elements; gives the yielded values.

@@ -268,6 +268,8 @@ private:
       emitRows(ctx, phase, own);
     else if (phase.getItems() == task::Items::panels)
       emitGemm(ctx, cast<task::GemmOp>(body.front()), own);
+    else if (phase.getItems() == task::Items::sequences)
+      emitFold(ctx, cast<task::FoldOp>(body.front()));
     else
       emitAttend(ctx, cast<task::AttendOp>(body.front()), own);
     LLVM::ReturnOp::create(ctx.e.b, phase.getLoc(), ValueRange());

@@ -263,7 +263,9 @@ LogicalResult CheckOp::verifyRegions() {
 
 LogicalResult FoldOp::verify() {
   if (getKind() == ReduceKind::argmax)
-    return emitOpError("expected sum, mean, max, min or last, but got argmax");
+    return emitOpError("expected sum, mean, max, min, first or last, but got argmax");
+  if (getBatch() && getOperation()->getParentOfType<CheckOp>())
+    return emitOpError("expected a reduction over the sequence in a check, but got one over the batch");
   return success();
 }
 

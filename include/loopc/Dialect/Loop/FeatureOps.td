@@ -83,16 +83,18 @@ def Loop_ReduceOp : Loop_FeatureOp<"reduce"> {
 def Loop_FoldOp : Loop_Op<"fold", AnyForm, [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "reduces a value over the tokens of its sequence that a call takes in together; every token gets the result";
   let description = [{
-    Kinds sum, mean, max, min and last. Legal in a `loop.check` only, whose sequence is taken in as one chunk.
+    Kinds sum, mean, max, min, first and last, tokens in ascending order. In a `loop.check` the tokens are those of the
+    chunk; elsewhere all tokens of the sequence run together (contract `group sequence`). `batch`: over all sequences
+    that run together (`couple call`).
 
     ```mlir
     // with %x : tensor<f32>
     %y = loop.fold mean %x : tensor<f32>
     ```
   }];
-  let arguments = (ins Loop_ReduceKindAttr:$kind, AnyRankedTensor:$input);
+  let arguments = (ins Loop_ReduceKindAttr:$kind, AnyRankedTensor:$input, UnitAttr:$batch);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` type($input)";
+  let assemblyFormat = "$kind (`batch` $batch^)? $input attr-dict `:` type($input)";
   let hasVerifier = 1;
 }
 

@@ -117,7 +117,7 @@ def Loop_KVAppendOp : Loop_Op<"kv.append", LanesForm> {
     `:` type($k) `,` type($v) `,` type($cache) `,` type($lanes) `->` type($result)}];
 }
 def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm> {
-  let summary = "attention of every lane over rows of plane `read(iteration)`, positions 0 … its own";
+  let summary = "attention of every lane over rows of plane `read(iteration)`, positions 0 … its own, or under a `mask` those of the prompt or sequence too";
   let description = [{
     ```mlir
     // with %q : tensor<?x2x4xf32, #loop.rows<lane>>, %c : !loop.cache<@core>, %L : !loop.lanes<lane>, %l : index
@@ -125,8 +125,9 @@ def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm> {
     ```
   }];
   let arguments = (ins AnyRankedTensor:$q, Loop_CacheType:$cache, FlatSymbolRefAttr:$site, Variadic<Index>:$index, Loop_LanesType:$lanes,
-                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_OrderAttr>:$order);
+                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_MaskAttr>:$mask,
+                       OptionalAttr<Loop_OrderAttr>:$order);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{$q `in` $cache `at` $site (`[` $index^ `]`)? `lanes` $lanes `scale` `(` $scale `)` (`window` `(` $window^ `)`)?
-    (`softcap` `(` $softcap^ `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($cache) `,` type($lanes) `->` type($result)}];
+    (`softcap` `(` $softcap^ `)`)? (`mask` `(` $mask^ `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($cache) `,` type($lanes) `->` type($result)}];
 }

@@ -53,7 +53,7 @@ def Loop_ActKindAttr : Loop_EnumAttr<Loop_ActKind, "act_kind">;
 
 def Loop_ReduceKind : Loop_Enum<"ReduceKind", "how a feature axis is reduced", [
   I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>, I32EnumAttrCase<"min", 2>, I32EnumAttrCase<"mean", 3>,
-  I32EnumAttrCase<"argmax", 4>, I32EnumAttrCase<"last", 5>]>;
+  I32EnumAttrCase<"argmax", 4>, I32EnumAttrCase<"last", 5>, I32EnumAttrCase<"first", 6>]>;
 def Loop_ReduceKindAttr : Loop_EnumAttr<Loop_ReduceKind, "reduce_kind">;
 
 def Loop_Pairs : Loop_Enum<"Pairs", "which two features a rotation turns", [
@@ -63,7 +63,7 @@ def Loop_PairsAttr : Loop_EnumAttr<Loop_Pairs, "pairs">;
 def Loop_KVMap : Loop_Enum<"KVMap", "which plane an iteration writes", [
   I32EnumAttrCase<"depth_indexed", 0>, I32EnumAttrCase<"single", 1>, I32EnumAttrCase<"ring", 2>,
   I32EnumAttrCase<"first_then_shared", 3>, I32EnumAttrCase<"stride", 4>, I32EnumAttrCase<"anchor", 5>,
-  I32EnumAttrCase<"last", 6>, I32EnumAttrCase<"boundaries", 7>]>;
+  I32EnumAttrCase<"last", 6>, I32EnumAttrCase<"boundaries", 7>, I32EnumAttrCase<"recompute", 8>]>;
 def Loop_KVUnit : Loop_Enum<"KVUnit", "what a K/V map counts", [
   I32EnumAttrCase<"recurrence", 0>, I32EnumAttrCase<"layer_step", 1>]>;
 def Loop_KVKeep : Loop_Enum<"KVKeep", "which row of a finished token stays in the one plane that is kept", [
@@ -74,8 +74,11 @@ def Loop_Holes : Loop_Enum<"Holes", "what is read where an older token wrote no 
   I32EnumAttrCase<"last_if_hole", 6>]>;
 def Loop_CallOrder : Loop_Enum<"CallOrder", "the order in which tokens and iterations of a prompt are processed", [
   I32EnumAttrCase<"free", 0>, I32EnumAttrCase<"token", 1>, I32EnumAttrCase<"pass", 2>, I32EnumAttrCase<"by_call", 3>]>;
-def Loop_Grain : Loop_Enum<"Grain", "what leaves together", [
-  I32EnumAttrCase<"lane", 0>, I32EnumAttrCase<"sequence", 1>, I32EnumAttrCase<"call", 2>]>;
+def Loop_Mask : Loop_Enum<"Mask", "which keys a token sees", [
+  I32EnumAttrCase<"causal", 0>, I32EnumAttrCase<"prefix", 1>, I32EnumAttrCase<"whole", 2>]>;
+def Loop_MaskAttr : Loop_EnumAttr<Loop_Mask, "mask">;
+def Loop_Grain : Loop_Enum<"Grain", "what leaves, or is called, together", [
+  I32EnumAttrCase<"lane", 0>, I32EnumAttrCase<"sequence", 1>, I32EnumAttrCase<"call", 2>, I32EnumAttrCase<"prompt", 3>]>;
 def Loop_Lag : Loop_Enum<"Lag", "how far an older token must be ahead", [
   I32EnumAttrCase<"none", 0>, I32EnumAttrCase<"one", 1>, I32EnumAttrCase<"end", 2>]>;
 def Loop_Place : Loop_Enum<"Place", "who runs the iterations", [
@@ -137,11 +140,11 @@ def Loop_KVAttr : Loop_Attr<"KV", "kv"> {
   let assemblyFormat = "`<` $map (`size` $size^)? (`period` $period^)? (`unit` $unit^)? (`keep` $keep^)? (`coda_overwrites` $codaOverwrites^)? (`holes` $holes^)? (`order` $order^)? `>`";
   let extraClassDeclaration = [{
     /// True if several steps write one plane.
-    bool shares() const { return getMap() != KVMap::depth_indexed; }
+    bool shares() const { return getMap() != KVMap::depth_indexed && getMap() != KVMap::recompute; }
     /// True if all iterations write row 0 of a table of one plane.
     bool onePlane() const {
-      return getMap() == KVMap::single && getKeep() == KVKeep::last && getUnit() == KVUnit::recurrence &&
-             getOrder() != CallOrder::pass;
+      return getMap() == KVMap::recompute || (getMap() == KVMap::single && getKeep() == KVKeep::last &&
+                                               getUnit() == KVUnit::recurrence && getOrder() != CallOrder::pass);
     }
     /// As a spec writes it.
     std::string describe() const;

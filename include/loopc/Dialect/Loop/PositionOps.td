@@ -6,7 +6,8 @@ def Loop_AttendOp : Loop_Op<"attend", SourceForm> {
   let description = [{
     q is [heads, dim], k is [kv heads, dim], v is [kv heads, dim]; heads must be a multiple of kv heads and query head j
     uses key head j / (heads / kv heads). All tokens of a chunk write their key and value, then all read. `window` w: the
-    last w keys, the own included. `softcap` c: scores become c * tanh(score / c).
+    last w keys, the own included. `softcap` c: scores become c * tanh(score / c). `mask` prefix: besides older positions
+    all of the prompt are seen, by the prompt too; whole: all positions of the sequence.
     Sources: Vaswani et al., arXiv 1706.03762; Ainslie et al., arXiv 2305.13245.
 
     ```mlir
@@ -16,9 +17,10 @@ def Loop_AttendOp : Loop_Op<"attend", SourceForm> {
     ```
   }];
   let arguments = (ins AnyRankedTensor:$q, AnyRankedTensor:$k, AnyRankedTensor:$v, FlatSymbolRefAttr:$site, Variadic<Index>:$index,
-                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_OrderAttr>:$order);
+                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_MaskAttr>:$mask,
+                       OptionalAttr<Loop_OrderAttr>:$order);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{$q `,` $k `,` $v `at` $site (`[` $index^ `]`)? `scale` `(` $scale `)` (`window` `(` $window^ `)`)?
-    (`softcap` `(` $softcap^ `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($k) `,` type($v) `->` type($result)}];
+    (`softcap` `(` $softcap^ `)`)? (`mask` `(` $mask^ `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($k) `,` type($v) `->` type($result)}];
   let hasVerifier = 1;
 }

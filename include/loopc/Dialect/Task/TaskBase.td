@@ -16,7 +16,7 @@ def Task_Dialect : Dialect {
   let summary = "worker programs of the stages of a looped model";
   let description = [{
     The fourth form of a model. A `task.program` is run by every worker of a call. Its phases cut *items* (rows, panels
-    of output columns, heads of a lane) statically and contiguously over the workers; phases that conflict are
+    of output columns, heads of a lane, features of sequences) statically and contiguously over the workers; phases that conflict are
     separated by a `task.sync`. There are no tensors: memory is named by ops that give a `!task.mem`, so many elements
     for each row (lane) of the call, and ops read and write it through strided views.
   }];

@@ -6,7 +6,7 @@
 include "mlir/IR/EnumAttr.td"
 
 def Task_Items : I32EnumAttr<"Items", "what a phase cuts over the workers", [
-  I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>, I32EnumAttrCase<"heads", 2>]> {
+  I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>, I32EnumAttrCase<"heads", 2>, I32EnumAttrCase<"sequences", 3>]> {
   let cppNamespace = "::mlir::task";
   let genSpecializedAttr = 0;
 }

@@ -289,6 +289,18 @@ def Task_ReduceOp : Task_ItemOp<"reduce"> {
                        Loop_ReduceKindAttr:$kind, I64Attr:$axis);
   let assemblyFormat = !strconcat("$kind `over` $axis ", inOut, " attr-dict");
 }
+def Task_FoldOp : Task_ItemOp<"fold"> {
+  let summary = "reduces over the rows of a sequence, or of the call (`batch`), rows ascending; every row gets the result";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<8, f32>, %y : !task.mem<8, f32>
+    task.fold sum ins(%x : !task.mem<8, f32>) outs(%y : !task.mem<8, f32>) shape [8] views [#task.view<0, [1]>, #task.view<0, [1]>]
+    ```
+  }];
+  let arguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views,
+                       Loop_ReduceKindAttr:$kind, UnitAttr:$batch);
+  let assemblyFormat = !strconcat("$kind (`batch` $batch^)? ", inOut, " attr-dict");
+}
 def Task_DotOp : Task_ItemOp<"dot"> {
   let summary = "one sum of products: ins x, weight, bias?; in panels of 32";
   let description = [{
@@ -364,7 +376,8 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
   let summary = "attention of a lane and a key head: ins q, outs o of shape [query heads, dim]";
   let description = [{
     Order `keys 64, split 512`: blocks of 64 keys anchored at logical positions, online softmax inside 512 keys, partial
-    results merged ascending. Key positions without a row have weight +0.
+    results merged ascending. Key positions without a row have weight +0. `ahead`: positions below the `prefix` of the
+    sequence are seen by all.
     Source of the online form: Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135.
 
     ```mlir
@@ -375,8 +388,8 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
     ```
   }];
   let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site,
-                       (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap));
-  let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
+                       (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, UnitAttr:$ahead));
+  let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`ahead` $ahead^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
 }
 
 #endif

@@ -84,7 +84,7 @@ struct SequenceOptions {
   /// Where no test fired, the readout takes the state of the last test instead of the last iteration (as published).
   bool lastCheck = false;
   PrefillOrder order = PrefillOrder::Declared;
-  uint32_t prefix = 0; ///< positions below are seen by all (prefix masks)
+  uint32_t prefix = 0; ///< models with a prefix mask: positions below are seen by all; 0: those of the first feed
   bool operator==(const SequenceOptions &) const = default;
 };
 
