@@ -410,7 +410,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     }
   }
   carried.region.exit = exit;
-  if (program.loops[loopId].hasKv && !usesSite(carried.region) && !program.loops[loopId].hasExit)
+  if (program.loops[loopId].hasKv && program.loops[loopId].kv.map != "recompute" && !usesSite(carried.region) && !program.loops[loopId].hasExit)
     diags.warning(ErrorCode::L0412, stmt.clause("kv")->range, "nothing in this loop attends, so there are no keys and values to keep");
   ProgramOp op;
   op.kind = OpKind::Loop;

@@ -167,6 +167,9 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
 SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
                              const SequenceRun &run);
 
+/// `stablemax_loss`, `accuracy`, `exact` of logits and labels, `bce` of a logit and a target, `agrees` of a logit and a flag.
+SequenceValue lossValue(const std::string &name, const SequenceValue &a, const SequenceValue &b);
+
 /// The name of the tap behind `layer(stack, index, NAME)` or `turn(loop, index, NAME)`.
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
 std::string layerTap(int64_t stack, int64_t index, const std::string &name);

@@ -160,7 +160,9 @@ private:
       inside.bf16 = true;
       return inside.value(expr.args[0]);
     }
-    if (name == "greedy" || name == "over_batch") // which runs, and what becomes of them, is seen where outputs are compared
+    if (name == "stablemax_loss" || name == "accuracy" || name == "exact" || name == "bce" || name == "agrees")
+      return lossValue(name, value(expr.args[0]), value(expr.args[1]));
+    if (name == "greedy" || name == "over_batch" || name == "total") // which runs, and what becomes of them, is seen where outputs are compared
       return value(expr.args[0]);
     if (name == "steps" || name == "left") {
       int64_t most = name == "left" ? int64_t(words::evaluateNumber(table, expr.args[0], scope)) : 0, ran = run.ran.empty() ? 0 : run.ran.back();
@@ -471,13 +473,13 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
   for (size_t n = 0; n < passes.size(); ++n)
     for (const SequenceRun &run : passes[n])
       values[n].push_back(evaluateOutput(table, output.rule->value, output.scope, run));
-  if (expr.kind == Kind::Call && expr.text == "over_batch")
+  if (expr.kind == Kind::Call && (expr.text == "over_batch" || expr.text == "total"))
     for (std::vector<SequenceValue> &pass : values) {
       for (size_t b = 1; b < pass.size(); ++b)
         for (size_t i = 0; i < pass[0].data.size(); ++i)
           pass[0].data[i] += pass[b].data.at(i);
       for (double &x : pass[0].data)
-        x /= double(pass.size());
+        x /= expr.text == "total" ? 1 : double(pass.size());
       pass.resize(1);
     }
   auto shapeIs = [&](const std::string &axis, int64_t wanted, int64_t got) {

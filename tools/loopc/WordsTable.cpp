@@ -42,6 +42,12 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"count", 1},     // of constants: the entries of a list
       {"sum", 1},       // of constants: the sum of a list
       {"over_batch", 1}, // mean over the sequences
+      {"total", 1},      // sum over the sequences
+      {"stablemax_loss", 2}, // of logits and labels, mean over the labelled tokens of a sequence
+      {"accuracy", 2},   // of logits and labels: the part of the labelled tokens that is right
+      {"exact", 2},      // of logits and labels: 1 if all labelled tokens are right
+      {"bce", 2},        // of a logit and a target
+      {"agrees", 2},     // 1 where a logit of at least 0 says the same as a flag
       {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
       {"accepted", 0},  // by round of speculation: drafts that stand

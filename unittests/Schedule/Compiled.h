@@ -22,7 +22,7 @@ struct Model {
   std::unique_ptr<CpuExecutor> executor(uint32_t workers) const;
 };
 
-/// Names of all artefacts that tests run, sorted.
+/// Names of all artefacts whose tokens are scheduled one by one, sorted.
 const std::vector<std::string> &modelNames();
 /// Loaded once.
 const Model &load(const std::string &name);

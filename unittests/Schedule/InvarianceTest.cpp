@@ -132,6 +132,36 @@ TEST_P(Invariance, RequestsOfTheFamilyLeaveAtSeveralDepths) {
   EXPECT_GE(tokens.size(), 15u);
 }
 
+/// Models whose prompts, or whole sequences, run together: the same bits alone, in batches and for every number of workers.
+class Together : public testing::TestWithParam<std::string> {};
+
+TEST_P(Together, BatchAndWorkers) {
+  const Model &model = load("together-" + GetParam() + "-f32");
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < 8; ++i) {
+    requests.push_back(requestOf(model, i, 1 + (i * 5 + 3) % 9, 3));
+    requests.back().options = {.loops = int32_t(1 + i % 5), .seed = i};
+  }
+  std::unique_ptr<CpuExecutor> one = model.executor(1);
+  std::vector<Trace> alone;
+  for (const Request &r : requests)
+    alone.push_back(decodeTogether(model, *one, {r}, {.capacity = 64, .kvBytes = 1 << 24, .poison = Poison::On}, 0)[0]);
+  for (uint32_t workers = 1; workers <= 4; ++workers) {
+    std::unique_ptr<CpuExecutor> executor = model.executor(workers);
+    for (size_t batch : {size_t(2), requests.size()}) {
+      EngineOptions options{.capacity = workers == 4 ? 16u : 128u, .kvBytes = 1 << 24, .poison = Poison::On};
+      std::vector<Request> some(requests.begin(), requests.begin() + ptrdiff_t(batch));
+      std::vector<Trace> found = decodeTogether(model, *executor, some, options, 0);
+      for (size_t i = 0; i < batch; ++i)
+        EXPECT_EQ(difference(alone[i], found[i], model.info().vocab), "")
+            << "request " << i << " of " << batch << ", workers " << workers;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Compiled, Together, testing::Values("hrm_text", "attractor", "trm"),
+                         [](const auto &info) { return info.param; });
+
 INSTANTIATE_TEST_SUITE_P(Compiled, Invariance, testing::ValuesIn(modelNames()), [](const auto &info) {
   std::string name = info.param;
   std::replace(name.begin(), name.end(), '-', '_');
