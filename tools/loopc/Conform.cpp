@@ -158,7 +158,7 @@ int runConform(const ConformOptions &options) {
     any = true;
     if (interrupted())
       return Interrupted;
-    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts"};
+    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve"};
     if (!kinds.count(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");
       continue;

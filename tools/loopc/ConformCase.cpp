@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 
 namespace loopc::driver {
 
@@ -216,6 +217,15 @@ public:
     for (CaseTensor &tokens : plan.tokensAt)
       addLead(tokens, plan.lead);
     giveValues(*program);
+    if (plan.tokens.values.empty() && !plan.draws.empty()) { // all that is read are draws: tokens of any id
+      const CaseTensor &first = plan.draws.begin()->second.front();
+      int64_t batch = std::max<int64_t>(1, first.size('B')), length = std::max<int64_t>(1, first.size('S'));
+      plan.tokens.name = "tokens";
+      plan.tokens.shape = {batch, length};
+      plan.tokens.layout = {{'B', "B"}, {'S', "S"}};
+      plan.tokens.values.assign(size_t(batch * length), 0);
+      plan.tokens.integer = true;
+    }
     if (plan.tokens.values.empty())
       failExpected(files.path, "an input that the words call `tokens`", "none");
     outRules(*program);
@@ -263,16 +273,22 @@ private:
   /// with the captures of its own rule before those of others.
   void runRules() {
     std::vector<std::pair<const Rule *, Scope>> matched;
-    if (files.json.contains("run"))
-      for (const auto &[key, value] : files.json["run"].items()) {
-        if (key == "config" || key == "weights" || key == "config_overrides")
-          continue; // files, read already
-        Scope own;
-        const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
-        if (!rule)
-          failExpected(place("run." + key), "a word of " + table.file, value.dump());
-        matched.emplace_back(rule, std::move(own));
+    std::function<void(const std::string &, const nlohmann::json &)> match = [&](const std::string &key, const nlohmann::json &value) {
+      Scope own;
+      const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
+      if (!rule && value.is_object()) { // the words of a group
+        for (const auto &[inner, each] : value.items())
+          match(key + "." + inner, each);
+        return;
       }
+      if (!rule)
+        failExpected(place("run." + key), "a word of " + table.file, value.dump());
+      matched.emplace_back(rule, std::move(own));
+    };
+    if (files.json.contains("run"))
+      for (const auto &[key, value] : files.json["run"].items())
+        if (key != "config" && key != "weights" && key != "config_overrides") // files, read already
+          match(key, value);
     for (const Rule &rule : table.rules) {
       words::Table one{table.file, {rule}};
       Scope own;

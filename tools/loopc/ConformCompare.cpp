@@ -150,6 +150,15 @@ private:
     return slice(concat(start, rest), first + 1, run.loops - first);
   }
 
+  /// A trace up to the last iteration that was run.
+  SequenceValue reached(const Expr &expr) {
+    int64_t last = run.ran.empty() ? 0 : int64_t(*std::max_element(run.ran.begin(), run.ran.end()));
+    SequenceValue all = value(expr);
+    if (expr.kind == Kind::TraceFrom) // entry 0 is that iteration
+      last -= int64_t(words::evaluateNumber(table, expr.args[1], scope));
+    return slice(all, 0, std::clamp<int64_t>(last, 0, all.steps));
+  }
+
   /// A result inside `bf16(…)` is rounded.
   double rounded(double x) const { return bf16 ? double(rt::bf16ToF32(rt::f32ToBF16(float(x)))) : x; }
 
@@ -184,6 +193,23 @@ private:
     }
     if (name == "sequence_of")
       return value(expr.args[1]);
+    if (name == "at") {
+      SequenceValue all = value(expr.args[0]), result = slice(all, 0, 0);
+      for (const nlohmann::json &step : words::evaluate(table, expr.args[1], scope))
+        result = result.steps ? concat(result, slice(all, std::min(step.get<int64_t>(), all.steps - 1), 1)) : slice(all, step.get<int64_t>(), 1);
+      return result;
+    }
+    if (name == "filled") {
+      SequenceValue trace = reached(expr.args[1]), result = value(expr.args[0]);
+      int64_t count = int64_t(words::evaluateNumber(table, expr.args[2], scope));
+      double least = INFINITY;
+      for (int64_t step = 0; step < count; ++step) {
+        least = step < trace.steps ? std::min(least, trace.at(0, step, 0)) : least;
+        result.data.push_back(step < trace.steps ? trace.at(0, step, 0) : least);
+      }
+      result.steps = count + 1;
+      return result;
+    }
     if (name == "append") {
       SequenceValue a = value(expr.args[0]), b = value(expr.args[1]), result = a;
       if (a.rows != b.rows || a.steps != b.steps || !b.features || a.features % b.features)
@@ -200,13 +226,8 @@ private:
           }
       return result;
     }
-    if (name == "reached") {
-      int64_t last = run.ran.empty() ? 0 : int64_t(*std::max_element(run.ran.begin(), run.ran.end()));
-      SequenceValue all = value(expr.args[0]);
-      if (expr.args[0].kind == Kind::TraceFrom) // entry 0 is that iteration
-        last -= int64_t(words::evaluateNumber(table, expr.args[0].args[1], scope));
-      return slice(all, 0, std::clamp<int64_t>(last, 0, all.steps));
-    }
+    if (name == "reached")
+      return reached(expr.args[0]);
     if (name == "layers")
       return executions(expr.args[0].text);
     if (name == "top" || name == "ascending")

@@ -39,9 +39,12 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"tests", 0},     // number of tests of the model's exit
       {"tested", 1},    // a value of the test at each test, then -1
       {"tested_mean", 1}, // its mean over the tokens of the call
+      {"entry", 2},     // of constants: one of a list, by its number
       {"count", 1},     // of constants: the entries of a list
       {"sum", 1},       // of constants: the sum of a list
       {"over_batch", 1}, // mean over the sequences
+      {"at", 2},         // entries of a trace by a list of numbers
+      {"filled", 3},     // a number, then a trace as far as it was run, then its least entry; as many entries as the last says and one
       {"total", 1},      // sum over the sequences
       {"stablemax_loss", 2}, // of logits and labels, mean over the labelled tokens of a sequence
       {"accuracy", 2},   // of logits and labels: the part of the labelled tokens that is right
@@ -253,6 +256,13 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
       for (const Json &each : list)
         total += expr.text == "count" ? 1 : each.get<double>();
       return total;
+    }
+    if (expr.text == "entry") {
+      Json list = evaluate(table, expr.args[0], scope);
+      double number = evaluateNumber(table, expr.args[1], scope);
+      if (!list.is_array() || number < 0 || number >= double(list.size()))
+        table.fail(expr.place, "a list and the number of one of its entries", list.dump() + " and " + Json(number).dump());
+      return list[size_t(number)];
     }
     if (expr.text == "column") {
       Json list = evaluate(table, expr.args[0], scope), key = evaluate(table, expr.args[1], scope);
