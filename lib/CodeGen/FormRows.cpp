@@ -242,11 +242,14 @@ LogicalResult PhaseFormer::formAttend(loop::KVAttendOp op) {
   auto phase = task::PhaseOp::create(b, op.getLoc(), phaseName("attend"), task::Items::heads, list());
   OpBuilder inner = OpBuilder::atBlockEnd(&phase.getBody().emplaceBlock());
   auto number = [&](int64_t value) { return b.getI64IntegerAttr(value); };
+  AffineMap plane = site.getPlan()->getRead();
+  if (op.getFirst() && plane.getNumDims()) // of iteration 0, whatever the own is
+    plane = plane.replace(b.getAffineDimExpr(0), b.getAffineConstantExpr(0), plane.getNumDims(), 0);
   task::AttendOp::create(inner, op.getLoc(), ValueRange(q.root), ValueRange(o.root), b.getDenseI64ArrayAttr(q.shape), viewsOf({q, o}),
                          number(slot->pool), number(slot->offset), index, b.getDenseI64ArrayAttr(slot->strides),
-                         number(site.getHeads()), number(site.getDim()), AffineMapAttr::get(site.getPlan()->getRead()),
+                         number(site.getHeads()), number(site.getDim()), AffineMapAttr::get(plane),
                          TypeAttr::get(site.getPlan()->getRows()), op.getScaleAttr(), op.getWindowAttr(), op.getSoftcapAttr(),
-                         op.getMask() ? b.getUnitAttr() : UnitAttr());
+                         op.getMask() ? b.getUnitAttr() : UnitAttr(), op.getBeforeAttr(), op.getUptoAttr(), op.getLogSumAttr(), op.getSparseAttr());
   views[op.getResult()] = o;
   return success();
 }

@@ -72,8 +72,8 @@ static json::Object source(loop::WeightOp weight, int64_t count) {
   json::Object out{{"name", name}, {"rows", rows}, {"shape", numbers(type.getShape())}};
   if (name.contains("{}")) {
     SmallVector<int64_t> indices(weight.getIndices().value_or(ArrayRef<int64_t>()));
-    for (int64_t i = indices.size(); i < count; ++i)
-      indices.push_back(i);
+    if (indices.empty())
+      indices.append(llvm::seq<int64_t>(0, count).begin(), llvm::seq<int64_t>(0, count).end());
     out["indices"] = numbers(indices);
   }
   if (json::Array map = rowMap(weight, rows); !map.empty())

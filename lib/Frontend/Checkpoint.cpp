@@ -151,35 +151,47 @@ std::optional<CheckpointPattern> checkpointPattern(const Program &program, const
     result.pattern = tensors[0]->name;
     return result;
   }
-  // Every run of digits may be the hole (`layers.0.w`, `layer_0.w`); take the one that makes all names one pattern.
-  const std::string &first = tensors[0]->name;
-  for (size_t begin = 0; begin < first.size(); ++begin) {
-    if (!isdigit(static_cast<unsigned char>(first[begin])) || (begin && isdigit(static_cast<unsigned char>(first[begin - 1]))))
-      continue;
-    size_t end = begin;
-    while (end < first.size() && isdigit(static_cast<unsigned char>(first[end])))
-      ++end;
-    const std::string head = first.substr(0, begin), tail = first.substr(end);
-    std::vector<int64_t> indices(static_cast<size_t>(program.weights[weight].entries()), -1);
-    bool all = true;
-    for (const CheckpointTensor *tensor : tensors) {
-      const std::string &name = tensor->name;
-      const bool fits = name.size() > head.size() + tail.size() && name.size() - head.size() - tail.size() < 12 && name.compare(0, head.size(), head) == 0 &&
-                        name.compare(name.size() - tail.size(), tail.size(), tail) == 0;
-      const std::string digits = fits ? name.substr(head.size(), name.size() - head.size() - tail.size()) : "";
-      if (!fits || digits.find_first_not_of("0123456789") != std::string::npos || tensor->rows != result.rows) {
-        all = false;
-        break;
-      }
-      indices[static_cast<size_t>(tensor->entry)] = std::stoll(digits);
+  // The runs of digits in which the names differ are the holes (`layers.0.experts.3.w`).
+  auto parts = [](const std::string &name) { // text, digits, text, …
+    std::vector<std::string> result{""};
+    for (char c : name) {
+      if (static_cast<bool>(isdigit(static_cast<unsigned char>(c))) != (result.size() % 2 == 0))
+        result.emplace_back();
+      result.back() += c;
     }
-    if (all) {
-      result.pattern = head + "{}" + tail;
-      result.indices = std::move(indices);
-      return result;
+    return result;
+  };
+  const std::vector<std::string> first = parts(tensors[0]->name);
+  std::vector<bool> hole(first.size(), false);
+  for (const CheckpointTensor *tensor : tensors) {
+    const std::vector<std::string> name = parts(tensor->name);
+    if (name.size() != first.size() || tensor->rows != result.rows)
+      return std::nullopt;
+    for (size_t k = 0; k < name.size(); ++k) {
+      if (k % 2 == 0 && name[k] != first[k])
+        return std::nullopt;
+      hole[k] = hole[k] || name[k] != first[k];
     }
   }
-  return std::nullopt;
+  if (std::find(hole.begin(), hole.end(), true) == hole.end()) {
+    if (first.size() < 2)
+      return std::nullopt;
+    hole[1] = true;
+  }
+  const size_t holes = static_cast<size_t>(std::count(hole.begin(), hole.end(), true));
+  result.indices.assign(static_cast<size_t>(program.weights[weight].entries()) * holes, -1);
+  for (const CheckpointTensor *tensor : tensors) {
+    const std::vector<std::string> name = parts(tensor->name);
+    size_t next = static_cast<size_t>(tensor->entry) * holes;
+    for (size_t k = 0; k < name.size(); ++k)
+      if (hole[k] && name[k].size() > 9)
+        return std::nullopt;
+      else if (hole[k])
+        result.indices[next++] = std::stoll(name[k]);
+  }
+  for (size_t k = 0; k < first.size(); ++k)
+    result.pattern += hole[k] ? "{}" : first[k];
+  return result;
 }
 
 } // namespace loopc::frontend

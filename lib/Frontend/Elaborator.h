@@ -270,6 +270,7 @@ private:
   NameContext nameContext(const std::string &name, const Expr *expr);
   std::optional<std::vector<PathSegment>> callSegments(const CallExpr &call);
   std::optional<std::vector<PathSegment>> labelSegments(const Label &label);
+  bool countsUnrolled(const Expr &expr);
   bool bindParameter(const FnStmt &fn, const Parameter &parameter, const Val &argument, SourceRange range,
                      Environment &environment);
 
@@ -311,6 +312,12 @@ private:
   Val builtinNorm(Arguments &args);
   Val builtinRope(Arguments &args);
   Val builtinAttend(Arguments &args);
+  Val builtinShift(Arguments &args);
+  /// Keys or values, with the iterations whose rows are read.
+  ValueId rowsOperand(Arguments &args, size_t n, const char *what, ProgramSite &site);
+  /// One softmax over what was attended and this token's own list.
+  Val attendAlso(Arguments &args, ValueId q, ValueId attended, const ProgramSite &site, const ProgramType &vType);
+  ValueId finishAttend(ProgramSite site, ValueId q, ValueId k, ValueId v, Arguments &args);
   Val builtinUnary(Arguments &args);
   Val builtinMinMax(Arguments &args);
   Val builtinClamp(Arguments &args);

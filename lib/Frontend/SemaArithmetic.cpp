@@ -223,6 +223,10 @@ Val Elaborator::binary(Fn fn, const Val &a, const Val &b, SourceRange range, Sou
         return (known->integer != 0) == (fn == Fn::And) ? *other : *known;
   if (a.constant() && b.constant())
     return foldBinary(fn, a, b, range);
+  if ((fn == Fn::And || fn == Fn::Or) && (a.is(Kind::Bool) || b.is(Kind::Bool))) { // known: one decides, or does not matter
+    const Val &known = a.is(Kind::Bool) ? a : b;
+    return (known.integer != 0) == (fn == Fn::Or) ? known : a.is(Kind::Bool) ? b : a;
+  }
   // Arithmetic over indices stays symbolic as long as it is integer arithmetic.
   const IndexPtr x = asIndex(a), y = asIndex(b);
   if (x && y && fn != Fn::Div && fn != Fn::Pow) {

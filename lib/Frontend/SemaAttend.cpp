@@ -82,12 +82,18 @@ Val Elaborator::builtinRope(Arguments &args) {
 }
 
 Val Elaborator::builtinAttend(Arguments &args) {
-  // Keys of another iteration or of all iterations are traces; they are typed as the keys themselves.
+  ProgramSite site, again;
   ValueId q = operand(args, 0, "queries, keys and values: `attend(q, k, v, causal)`");
-  ValueId k = q == kNone ? kNone : operand(args, 1, "keys");
-  ValueId v = k == kNone ? kNone : operand(args, 2, "values");
+  ValueId k = q == kNone ? kNone : rowsOperand(args, 1, "keys", site);
+  ValueId v = k == kNone ? kNone : rowsOperand(args, 2, "values", again);
   if (v == kNone)
     return {};
+  if (site.first != again.first || site.upto != again.upto) {
+    error(ErrorCode::L0417, args.range, "expected keys and values of the same iterations, but got `" +
+                                            sourceText(args.positional[1]->value->range) + "` and `" +
+                                            sourceText(args.positional[2]->value->range) + "`");
+    return {};
+  }
   const ProgramType qType = typeOf(q), kType = typeOf(k), vType = typeOf(v);
   const SourceRange qRange = args.positional[0]->value->range, kRange = args.positional[1]->value->range,
                     vRange = args.positional[2]->value->range;
@@ -121,7 +127,6 @@ Val Elaborator::builtinAttend(Arguments &args) {
               std::to_string(kType.axes[0].size) + " key heads (" + kType.axes[0].name + ") evenly");
     return {};
   }
-  ProgramSite site;
   site.kvHeads = kType.axes[0].size;
   site.keyDim = kType.axes[1].size;
   site.valueDim = vType.axes[1].size;
@@ -187,13 +192,49 @@ Val Elaborator::builtinAttend(Arguments &args) {
     if (cap.numeric())
       site.softcap = cap.number();
   }
-  for (const char *name : {"also", "same", "keep", "in", "after", "sinks"})
+  for (const char *name : {"same", "keep", "in", "after", "sinks"})
     if (has(args, name)) {
       args.used.insert(name);
       defer(std::string("`attend` with `") + name + " =`", args.named[name]->name.range);
     }
   if (site.keyDim != site.valueDim)
     defer("keys and values of different sizes", args.range);
+  site.logSum = has(args, "also");
+  ValueId attended = finishAttend(site, q, k, v, args);
+  if (attended == kNone)
+    return {};
+  return site.logSum ? attendAlso(args, q, attended, site, vType) : Val::ofRuntime(attended);
+}
+
+ValueId Elaborator::rowsOperand(Arguments &args, size_t n, const char *what, ProgramSite &site) {
+  const auto *trace = n < args.positional.size() ? as<IndexExpr>(args.positional[n]->value) : nullptr;
+  const auto *base = trace ? as<NameExpr>(trace->base) : nullptr;
+  if (!base || trace->entries.size() != 1 || loops.empty())
+    return operand(args, n, what);
+  const IndexEntry &entry = trace->entries[0];
+  const uint32_t variable = static_cast<uint32_t>(loops.front().indexVar);
+  const std::string index = indexVars[variable].name;
+  auto names = [&](const std::string &word) { // the loop's index, or a parameter that is given it
+    Binding *bound = lookup(word);
+    return word == index || (bound && bound->value.is(Kind::Index) && bound->value.index->fn == Fn::None && bound->value.index->variable == variable);
+  };
+  const auto *range = as<RangeExpr>(entry.value);
+  const auto *high = range && !range->low && range->closed ? as<NameExpr>(range->high) : nullptr;
+  const auto *number = as<NumberExpr>(entry.value);
+  site.upto = high && names(high->name);
+  site.first = number && sourceText(number->range) == "0";
+  if ((!entry.name.empty() && !names(entry.name.text)) || (!site.upto && !site.first)) {
+    error(ErrorCode::L0417, trace->range, "expected " + std::string(what) + " of the first iteration or of all so far, but got `" +
+                                              sourceText(trace->range) + "`")
+        .help("write `" + base->name + "[" + index + " = 0]` or `" + base->name + "[..=" + index + "]`");
+    return kNone;
+  }
+  Val value = evaluate(trace->base.get());
+  ValueId id = value.poison() ? kNone : materialise(value, trace->range);
+  return id != kNone && toFloat(id, trace->range) ? id : kNone;
+}
+
+ValueId Elaborator::finishAttend(ProgramSite site, ValueId q, ValueId k, ValueId v, Arguments &args) {
   if (!loops.empty()) {
     bool planned = readingAhead;
     for (const LoopContext &loop : loops)
@@ -202,26 +243,161 @@ Val Elaborator::builtinAttend(Arguments &args) {
       error(ErrorCode::L0401, args.range, "this attention is inside a loop that does not say where its keys and values are kept")
           .also({program.loops[loops.back().loop].loc.begin, program.loops[loops.back().loop].loc.end}, "the loop")
           .help("write `loop …, kv depth_indexed { … }` to keep one plane for every iteration");
-      return {};
+      return kNone;
     }
   }
   std::vector<ValueId> operands = {q, k, v};
-  std::optional<std::vector<PathSegment>> segments;
-  const std::vector<PathSegment> saved = path;
-  if (args.call->label) {
-    segments = labelSegments(*args.call->label);
-    if (!segments)
-      return {};
-    path.insert(path.end(), segments->begin(), segments->end());
+  // The same keys and values are kept once.
+  for (const ProgramOp &op : regions.back()->ops)
+    if (op.kind == OpKind::Attend && op.operands[1] == k && op.operands[2] == v) {
+      const ProgramSite &owner = program.sites[op.ref];
+      site.memory = owner.memory == kNone ? op.ref : owner.memory;
+      site.path = owner.path + ".also";
+      site.tables = owner.tables;
+      site.loc = loc(args.range);
+      operands.insert(operands.end(), op.operands.begin() + 3, op.operands.end());
+      break;
+    }
+  uint32_t ref = static_cast<uint32_t>(program.sites.size());
+  if (site.memory != kNone) {
+    program.sites.push_back(site);
+  } else {
+    const std::vector<PathSegment> saved = path;
+    if (args.call->label) {
+      std::optional<std::vector<PathSegment>> segments = labelSegments(*args.call->label);
+      if (!segments)
+        return kNone;
+      path.insert(path.end(), segments->begin(), segments->end());
+    }
+    ref = addSite(site, operands, args.range);
+    path = saved;
   }
-  const uint32_t ref = addSite(site, operands, args.range);
-  path = saved;
-  ProgramType type = qType;
+  ProgramType type = typeOf(q);
   type.scope = ValueScope::Token;
-  type.axes[1] = vType.axes[1];
+  type.axes[1] = typeOf(v).axes[1];
+  if (site.logSum)
+    type.axes[1] = {type.axes[1].name + " + 1", type.axes[1].size + 1};
   ProgramOp &op = emit(OpKind::Attend, type, operands, args.range);
   op.ref = ref;
-  return Val::ofRuntime(op.results[0]);
+  return op.results[0];
+}
+
+/// `shift(x)`: x of the token before, zero for the first. Kept and found as keys and values are: one row per iteration.
+Val Elaborator::builtinShift(Arguments &args) {
+  ValueId x = operand(args, 0, "a value: `shift(x)` or `shift(x, n)`");
+  std::optional<int64_t> distance = 1;
+  if (x != kNone && args.positional.size() > 1)
+    distance = compileTimeInt(args.positional[1]->value.get(), "a number of tokens");
+  if (x == kNone || !distance)
+    return {};
+  if (*distance < 1) {
+    error(ErrorCode::L0206, args.range, "expected at least 1 token back, but got " + std::to_string(*distance));
+    return {};
+  }
+  const ProgramType type = typeOf(x);
+  const int64_t count = product(type.axes);
+  int64_t width = std::min<int64_t>(count, 128);
+  while (count % width)
+    --width;
+  std::vector<ProgramAxis> heads = {{std::to_string(count / width), count / width}, {std::to_string(width), width}};
+  ValueId rows = reshape(x, heads, args.range);
+  ProgramType none = typeOf(rows);
+  none.scope = ValueScope::Run;
+  ValueId zero = constant(0, none, args.range);
+  ProgramSite site;
+  site.kvHeads = count / width;
+  site.keyDim = site.valueDim = width;
+  site.scale = 1;
+  site.window = 1;
+  site.before = *distance;
+  ValueId shifted = finishAttend(site, zero, zero, rows, args);
+  return shifted == kNone ? Val() : Val::ofRuntime(reshape(shifted, type.axes, args.range));
+}
+
+/// The list [n, heads, hd] of keys and values joins the softmax: weights of both under one maximum.
+Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const ProgramSite &site, const ProgramType &vType) {
+  const SourceRange range = args.named["also"]->value->range;
+  args.used.insert("also");
+  const auto *tuple = as<TupleExpr>(args.named["also"]->value);
+  if (!tuple || tuple->elements.size() < 2 || tuple->elements.size() > 3) {
+    error(ErrorCode::L0218, range, "expected a list of keys, one of values and, if not all of it, how many entries are read: `also = (ks, vs, n)`");
+    return {};
+  }
+  ValueId lists[2];
+  for (int i = 0; i < 2; ++i) {
+    Val value = evaluate(tuple->elements[i].value.get());
+    lists[i] = value.poison() ? kNone : materialise(value, range);
+    if (lists[i] == kNone || !toFloat(lists[i], range))
+      return {};
+    const std::vector<ProgramAxis> &axes = typeOf(lists[i]).axes;
+    const int64_t width = i ? site.valueDim : site.keyDim;
+    if (axes.size() != 3 || axes[0].size < 1 || axes[1].size != site.kvHeads || axes[2].size != width) {
+      error(ErrorCode::L0218, tuple->elements[i].value->range,
+            "expected a list [n, " + std::to_string(site.kvHeads) + ", " + std::to_string(width) + "] as the " + (i ? "values" : "keys") +
+                " are, but got " + show(typeOf(lists[i])));
+      return {};
+    }
+  }
+  const ProgramType qType = typeOf(q);
+  const ProgramAxis heads = qType.axes[0];
+  const ProgramAxis entries{"list entry", typeOf(lists[0]).axes[0].size}, kvHeads{"key head", site.kvHeads}, group{"head of it", heads.size / site.kvHeads};
+  const ProgramAxis kd{"key feature", site.keyDim}, vd{"value feature", site.valueDim}, one{"one", 1};
+  auto math = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
+  auto shaped = [&](ValueId value, std::vector<ProgramAxis> axes) { return Val::ofRuntime(reshape(value, std::move(axes), range)); };
+  auto wide = [&](const Val &value, const std::vector<ProgramAxis> &axes) { return Val::ofRuntime(broadcast(value.ref, axes, range)); };
+  // Scores of the list: [n, kv heads, heads of each].
+  const std::vector<ProgramAxis> keyShape = {entries, kvHeads, group, kd}, valueShape = {entries, kvHeads, group, vd};
+  auto grouped = [&](ValueId list, const std::vector<ProgramAxis> &shape) { // each key head for all of its query heads
+    ProgramType type = typeOf(list);
+    type.axes = shape;
+    ProgramOp &op = emit(OpKind::Broadcast, type, {list}, range);
+    op.ints = {0, 1, 3};
+    return Val::ofRuntime(op.results[0]);
+  };
+  Val scores = math(Fn::Mul, wide(shaped(q, {kvHeads, group, kd}), keyShape), grouped(lists[0], keyShape));
+  scores = reduceValue(Fn::Sum, scores.ref, {3}, range);
+  scores = math(Fn::Mul, scores, Val::ofFloat(site.scale));
+  if (site.softcap != 0)
+    scores = math(Fn::Mul, unary(Fn::Tanh, math(Fn::Div, scores, Val::ofFloat(site.softcap)), range), Val::ofFloat(site.softcap));
+  if (tuple->elements.size() == 3) {
+    Val most = evaluate(tuple->elements[2].value.get());
+    ValueId count = most.poison() ? kNone : materialise(most, range);
+    if (count == kNone)
+      return {};
+    count = cast(count, ElementType::F32, range);
+    ProgramType places;
+    places.scope = ValueScope::Run;
+    places.axes = {entries};
+    ProgramOp &iota = emit(OpKind::Constant, places, {}, range);
+    for (int64_t i = 0; i < entries.size; ++i)
+      iota.ints.push_back(i);
+    Val read = math(Fn::Lt, Val::ofRuntime(iota.results[0]), Val::ofRuntime(count));
+    ProgramType flags = typeOf(scores.ref);
+    flags.element = ElementType::Bool;
+    ProgramOp &spread = emit(OpKind::Broadcast, flags, {read.ref}, range);
+    spread.ints = {0};
+    scores = select(Val::ofRuntime(spread.results[0]), scores, Val::ofFloat(-1e30), range);
+  }
+  // The sequence brings its weighted mean and the logarithm of its sum.
+  Val mean = sliceValue(attended, 1, 0, vd, range), sum = shaped(sliceValue(attended, 1, vd.size, one, range).ref, {kvHeads, group});
+  Val top = math(Fn::Max, reduceValue(Fn::ReduceMax, scores.ref, {0}, range), sum);
+  Val own = unary(Fn::Exp, math(Fn::Sub, sum, top), range);
+  Val weights = unary(Fn::Exp, math(Fn::Sub, scores, wide(top, typeOf(scores.ref).axes)), range);
+  Val total = math(Fn::Add, own, reduceValue(Fn::Sum, weights.ref, {0}, range));
+  auto perFeature = [&](const Val &value, const std::vector<ProgramAxis> &shape) {
+    ProgramType type = typeOf(value.ref);
+    type.axes = shape;
+    ProgramOp &op = emit(OpKind::Broadcast, type, {value.ref}, range);
+    for (size_t i = 0; i + 1 < shape.size(); ++i)
+      op.ints.push_back(static_cast<int64_t>(i));
+    return Val::ofRuntime(op.results[0]);
+  };
+  Val more = math(Fn::Mul, perFeature(weights, valueShape), grouped(lists[1], valueShape));
+  more = reduceValue(Fn::Sum, more.ref, {0}, range);
+  const std::vector<ProgramAxis> shape = {kvHeads, group, vd};
+  Val result = math(Fn::Add, math(Fn::Mul, shaped(mean.ref, shape), perFeature(own, shape)), more);
+  result = math(Fn::Div, result, perFeature(total, shape));
+  return result.poison() ? Val() : shaped(result.ref, {heads, vType.axes[1]});
 }
 
 } // namespace loopc::frontend::sema

@@ -28,7 +28,8 @@ const std::map<std::string, Elaborator::Builtin> &Elaborator::builtins() {
       {"pick", &E::builtinPick},       {"f32", &E::builtinCast},          {"f64", &E::builtinCast},
       {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},        {"iota", &E::builtinIota},
       {"round_up", &E::builtinRoundUp}, {"prev", &E::builtinPrev},        {"entropy", &E::builtinEntropy},
-      {"pow", &E::builtinPow},         {"len", &E::builtinLen}};
+      {"pow", &E::builtinPow},         {"len", &E::builtinLen},
+      {"shift", &E::builtinShift}};
   return table;
 }
 
@@ -39,7 +40,7 @@ bool Elaborator::isWeightMaker(const std::string &name) {
 /// Operators of the language that are read and checked by name only.
 const std::set<std::string> &Elaborator::deferredBuiltins() {
   static const std::set<std::string> table = {
-      "past",    "append",  "top_k",    "rank",          "shift",       "cumsum",  "log_softmax", "cross_entropy", "bce",
+      "past",    "append",  "top_k",    "rank",          "cumsum",  "log_softmax", "cross_entropy", "bce",
       "repeat",  "matmul",  "lookup",   "by_channel",    "by_token",    "prepend", "drop",        "transpose",     "vjp",
       "grad",    "run",     "stop_gradient", "dropout",  "eye",         "cholesky", "solve_lower", "right_solve",
       "cosine",  "first",   "last",     "count",         "mean_call",   "mean_tokens", "all_tokens", "ahead",      "trace",

@@ -84,6 +84,18 @@ NameContext Elaborator::nameContext(const std::string &name, const Expr *expr) {
   return context;
 }
 
+/// Whether the expression names the index of a stack that is written out.
+bool Elaborator::countsUnrolled(const Expr &expr) {
+  const auto *name = as<NameExpr>(&expr);
+  Binding *bound = name ? lookup(name->name) : nullptr;
+  bool found = bound && bound->role == NameRole::Index && bound->value.is(Kind::Int);
+  forEachChild(expr, [&](const auto &child) {
+    if constexpr (std::is_base_of_v<Expr, std::decay_t<decltype(child)>>)
+      found = found || countsUnrolled(child);
+  });
+  return found;
+}
+
 std::optional<std::vector<PathSegment>> Elaborator::labelSegments(const Label &label) {
   std::vector<PathSegment> segments;
   if (label.self)
@@ -103,7 +115,10 @@ std::optional<std::vector<PathSegment>> Elaborator::labelSegments(const Label &l
             .help("indices in a label are integer arithmetic over stack and loop indices and `config`");
         return std::nullopt;
       }
-      made.indices.push_back(node);
+      if (value.is(Kind::Int) && countsUnrolled(*index)) // copies may differ in shape: each is a weight of its own
+        made.name += "." + std::to_string(value.integer);
+      else
+        made.indices.push_back(node);
     }
     segments.push_back(std::move(made));
   }

@@ -45,8 +45,18 @@ void Elaborator::elaborateStack(const StackStmt &stmt) {
     declare(stmt.index, {});
     return;
   }
-  if (stmt.unrolled)
-    defer("`unrolled`", stmt.range);
+  if (stmt.unrolled) { // the index is a number, so that shapes may depend on it
+    if (high.integer - low.integer > 256) {
+      error(ErrorCode::L0216, where, "expected at most 256 layers that are written out, but got " + std::to_string(high.integer - low.integer));
+      return;
+    }
+    for (int64_t i = low.integer; i < high.integer; ++i) {
+      environments.back().scopes.push_back({{stmt.index.text, {Val::ofInt(i), NameRole::Index, stmt.index.range}}});
+      elaborateStatements(stmt.body.statements);
+      environments.back().scopes.pop_back();
+    }
+    return;
+  }
   IndexVar variable;
   variable.name = stmt.index.text;
   variable.low = low.integer;

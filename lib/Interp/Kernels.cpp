@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 // Every fused multiply-add is written as one, on every machine.
 #pragma clang fp contract(off)
@@ -113,6 +114,8 @@ template <typename T>
 static void attendAny(const AttendShape &shape, const T *q, const std::vector<const T *> &keys,
                       const std::vector<const T *> &values, std::vector<T> &scores, T *out) {
   std::fill(out, out + shape.valueDim, T(0));
+  if (shape.logSum)
+    out[shape.valueDim] = -std::numeric_limits<T>::infinity();
   if (keys.empty())
     return;
   scores.resize(keys.size());
@@ -131,6 +134,8 @@ static void attendAny(const AttendShape &shape, const T *q, const std::vector<co
   sumOf(shape, scores, values, out);
   for (int64_t i = 0; i < shape.valueDim; ++i)
     out[i] /= total;
+  if (shape.logSum)
+    out[shape.valueDim] = most + std::log(total);
 }
 void attendHead(const AttendShape &shape, const float *q, const std::vector<const float *> &keys,
                 const std::vector<const float *> &values, std::vector<float> &scores, float *out) {

@@ -25,10 +25,12 @@ void linear(const float *x, int64_t rows, const Packed<float> &weight, float *y)
 void linear(const double *x, int64_t rows, const Packed<double> &weight, double *y);
 
 /// One head of one token: scores q·k * scale (chain over ascending features), c * tanh(score / c) if softcap c > 0,
-/// softmax over the keys in ascending order, weighted sum of the values in the same order.
+/// softmax over the keys in ascending order, weighted sum of the values in the same order; then, if asked for, the
+/// logarithm of the sum of the exponentials.
 struct AttendShape {
   int64_t dim = 0, valueDim = 0;
   double scale = 1, softcap = 0;
+  bool logSum = false;
 };
 void attendHead(const AttendShape &shape, const float *q, const std::vector<const float *> &keys,
                 const std::vector<const float *> &values, std::vector<float> &scores, float *out);

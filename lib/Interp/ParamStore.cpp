@@ -18,14 +18,15 @@ static std::string entryName(WeightOp weight, int64_t table, std::string &error)
     rest /= tables[i];
   }
   if (weight.getIndices()) {
-    int64_t index = (*weight.getIndices())[table];
-    if (index < 0) {
+    size_t holes = std::max<size_t>(1, name.count("{}"));
+    ArrayRef<int64_t> own = weight.getIndices()->slice(size_t(table) * holes, holes);
+    if (own[0] < 0) {
       error =
           ("expected an entry of `" + weight.getSymName() + "` for table " + Twine(table) + ", but got an absent one")
               .str();
       return {};
     }
-    fills.assign(std::max<size_t>(1, tables.size()), index);
+    fills.assign(own.begin(), own.end());
   }
   std::string filled;
   size_t next = 0;

@@ -180,7 +180,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   ArrayRef<int64_t> qShape = getFeatureShape(op.getQ().getType()), vShape = getFeatureShape(op.getV().getType());
   int64_t heads = qShape[0], groups = vShape[0];
   AttendShape shape{qShape[1], vShape[1], op.getScale().convertToDouble(),
-                    op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
+                    op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0, op.getLogSum()};
   V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())),
     v = this->spread(this->get(op.getV()));
   int64_t outer = outside ? 0 : frames[0].iteration;
@@ -225,10 +225,11 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       continue;
     const SourceRow<T> &row = tokens[r];
     int64_t position = row.position;
-    int64_t all = int64_t(row.sequence->tokens.size()), end = position + 1;
+    int64_t before = op.getBefore().value_or(0), all = int64_t(row.sequence->tokens.size()), end = position + 1 - before;
     if (op.getMask())
       end = op.getMask() == Mask::whole ? all : std::max(end, std::min<int64_t>(row.sequence->config.prefix, all));
-    int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
+    int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - before - int64_t(*op.getWindow())) : 0;
+    int64_t newest = op.getFirst() ? 0 : outer; // whose rows are read
     const std::vector<int32_t> *done = outside ? nullptr : &row.sequence->done[{frames[0].op, context}];
     keyRows.clear();
     valueRows.clear();
@@ -240,19 +241,24 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
     };
     bool hole = false;
     for (int64_t i = begin; kv && i < end; ++i)
-      hole |= runOf(i) <= outer;
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t from = outer;
+      hole |= runOf(i) <= newest;
+    for (int64_t d = op.getUpto() ? 0 : newest, i = begin; d <= newest; ++i) {
+      if (i >= end) {
+        ++d;
+        i = begin - 1;
+        continue;
+      }
+      int64_t from = d;
       KeyUse use = KeyUse::Read;
       if (kv) {
         int64_t run = runOf(i);
-        use = rowRead(kv, outer, run, hole, [&](int64_t t) { return planeOf(row, t); }, from);
+        use = rowRead(kv, d, run, hole, [&](int64_t t) { return planeOf(row, t); }, from);
         if (kv.getKeep() != KVKeep::last && i < given[row.sequence] && run > 0) {
           use = KeyUse::Read;
           from = 0;
         }
         if (use == KeyUse::Refuse)
-          return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(outer) +
+          return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(d) +
                                     " for position " + Twine(position) + ", but it ended after " + Twine(run) +
                                     " iterations and the policy is `holes refuse`");
       }
@@ -306,7 +312,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
         keys.push_back(key + group * shape.dim);
       for (const T *value : valueRows)
         values.push_back(value + group * shape.valueDim);
-      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores, out.realRow(r) + head * shape.valueDim);
+      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores, out.realRow(r) + head * getFeatureShape(op.getType())[1]);
     }
   }
   this->set(op.getResult(), out);

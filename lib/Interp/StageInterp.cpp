@@ -3,6 +3,7 @@
 #include "loopc/Interp/StageInterp.h"
 #include "Machine.h"
 #include "loopc/runtime/Half.h"
+#include <cmath>
 
 #include <cstring>
 
@@ -250,7 +251,8 @@ private:
       return failure();
     int64_t heads = getFeatureShape(op.getQ().getType())[0], dim = at->dim, groups = at->heads;
     AttendShape shape{dim, dim, op.getScale().convertToDouble(),
-                      op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0};
+                      op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0, op.getLogSum()};
+    int64_t made = getFeatureShape(op.getType())[1];
     const V &q = get(op.getQ());
     V out = make(op.getResult(), false);
     std::vector<float> scores, widened;
@@ -260,18 +262,27 @@ private:
       if (!active[r])
         continue;
       int64_t position = call->position[lane];
-      int64_t end = op.getMask() ? std::max<int64_t>(position + 1, call->records[call->sequence[lane]].prefix) : position + 1;
-      int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - int64_t(*op.getWindow())) : 0;
-      int64_t plane = planeAt(at->plan.getRead(), call->iteration[lane], at->layer);
+      int64_t before = op.getBefore().value_or(0), end = position + 1 - before;
+      if (op.getMask())
+        end = std::max<int64_t>(end, call->records[call->sequence[lane]].prefix);
+      int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - before - int64_t(*op.getWindow())) : 0;
+      int64_t last = op.getFirst() ? 0 : call->iteration[lane];
       rowIds.clear();
-      for (int64_t i = begin; i < end; ++i) {
-        int32_t id = rowId(*at, lane, plane, i);
-        if (id < 0 && layout.skipsHoles)
-          continue;
-        rowIds.push_back(id);
-        if (id < 0)
-          return fail(op, "expected a row for position " + Twine(i) + " of plane " + Twine(plane) + " for position " +
-                              Twine(position) + ", but got none");
+      for (int64_t iteration = op.getUpto() ? 0 : last; iteration <= last; ++iteration) {
+        int64_t plane = planeAt(at->plan.getRead(), iteration, at->layer);
+        for (int64_t i = begin; i < end; ++i) {
+          int32_t id = rowId(*at, lane, plane, i);
+          if (id < 0 && layout.skipsHoles)
+            continue;
+          if (id < 0)
+            return fail(op, "expected a row for position " + Twine(i) + " of plane " + Twine(plane) + " for position " +
+                                Twine(position) + ", but got none");
+          float mark = 0;
+          if (op.getSparse())
+            loadElements(rowAt(*at, id, 0, 0), at->site.element, &mark, 1);
+          if (!std::isnan(mark))
+            rowIds.push_back(id);
+        }
       }
       for (int64_t group = 0; group < groups; ++group) {
         keys.clear();
@@ -285,7 +296,7 @@ private:
           values.push_back(value);
         }
         for (int64_t head = group * (heads / groups); head < (group + 1) * (heads / groups); ++head)
-          attendHead(shape, q.realRow(r) + head * dim, keys, values, scores, out.realRow(r) + head * dim);
+          attendHead(shape, q.realRow(r) + head * dim, keys, values, scores, out.realRow(r) + head * made);
       }
     }
     set(op.getResult(), out);

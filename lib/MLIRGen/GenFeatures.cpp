@@ -32,6 +32,11 @@ FailureOr<Value> Generator::index(const Op &op, size_t operand) {
   return refuse(op.loc) << "expected an index that is the same for all tokens, but it varies";
 }
 
+Value Generator::ranked(Value value, Location loc) {
+  Type type = value.getType();
+  return isa<RankedTensorType>(type) ? value : Value(tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, type), value));
+}
+
 FailureOr<Value> Generator::feature(const Op &op) {
   Location loc = at(op.loc);
   ValueId result = op.results[0];
@@ -89,7 +94,7 @@ FailureOr<Value> Generator::feature(const Op &op) {
   case OpKind::Broadcast:
     if (tensor(result) == value(op, 0).getType())
       return value(op, 0);
-    return Value(loop::BroadcastOp::create(b, loc, tensor(result), value(op, 0), op.ints));
+    return Value(loop::BroadcastOp::create(b, loc, tensor(result), ranked(value(op, 0), loc), op.ints));
   case OpKind::Reshape:
     if (tensor(result) == value(op, 0).getType())
       return value(op, 0);
@@ -213,9 +218,9 @@ FailureOr<Value> Generator::binary(const Op &op) {
     x = *first;
     y = *second;
   }
-  for (Value *flag : {&x, &y}) // a condition on an index beside one per token
-    if (flag->getType().isInteger(1) && x.getType() != y.getType())
-      *flag = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, b.getI1Type()), *flag);
+  for (auto [flag, other] : {std::pair(&x, y), std::pair(&y, x)}) // a flag of indices beside one of tokens
+    if (auto type = dyn_cast<RankedTensorType>(other.getType()); type && flag->getType().isInteger(1) && type.getElementType().isInteger(1))
+      *flag = type.getRank() ? Value(loop::BroadcastOp::create(b, loc, type, ranked(*flag, loc), ArrayRef<int64_t>{})) : ranked(*flag, loc);
   Type kind = getElementTypeOrSelf(x);
   if (x.getType() != y.getType())
     return refuse(op.loc) << "expected two values of one type, but got " << x.getType() << " and " << y.getType();

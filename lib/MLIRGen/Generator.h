@@ -40,6 +40,8 @@ private:
 
   // Straight code: GenFeatures.cpp
   mlir::FailureOr<mlir::Value> feature(const Op &op);
+  /// A flag of indices as a tensor.
+  mlir::Value ranked(mlir::Value value, mlir::Location loc);
   mlir::FailureOr<mlir::Value> constant(const Op &op);
   mlir::FailureOr<mlir::Value> unary(const Op &op);
   mlir::FailureOr<mlir::Value> binary(const Op &op);

@@ -113,6 +113,10 @@ LogicalResult Generator::declarations() {
   for (const ProgramSite &site : program.sites) {
     if (site.keyDim != site.valueDim)
       return refuse(site.loc) << "expected keys and values of one size, but got " << site.keyDim << " and " << site.valueDim;
+    if (site.memory != kNone) {
+      siteSymbols.push_back(siteSymbols[site.memory]);
+      continue;
+    }
     SmallVector<int64_t> tables;
     for (const WeightTable &table : site.tables)
       tables.push_back(table.size);
@@ -130,7 +134,7 @@ LogicalResult Generator::weight(uint32_t index) {
     return refuse(weight.loc) << "the spec has no `checkpoint \"" << format << "\"` section, but the weights are in that form";
   std::optional<CheckpointPattern> pattern = checkpointPattern(program, *map, index);
   if (!pattern)
-    return refuse(weight.loc) << "expected published names of `" << weight.path << "` that differ in one number, but they differ in more";
+    return refuse(weight.loc) << "expected published names of `" << weight.path << "` that differ in numbers, but they differ in more";
   // A matrix of one row is a vector, its product a number: no kernel computes 32 columns for one.
   ArrayRef<int64_t> shape(weight.shape);
   if (weight.role == WeightRole::Matrix && shape.size() == 2 && shape[0] == 1)
@@ -305,13 +309,15 @@ LogicalResult Generator::attend(const ProgramOp &op) {
       return failure();
     indices.push_back(*number);
   }
+  auto flag = [&](bool on) { return on ? b.getUnitAttr() : UnitAttr(); };
   auto result = loop::AttendOp::create(b, at(op.loc), tensor(op.results[0]), value(op, 0), value(op, 1), value(op, 2),
                                        FlatSymbolRefAttr::get(&context, siteSymbols[op.ref]), indices, b.getF64FloatAttr(site.scale),
                                        site.window ? b.getI64IntegerAttr(site.window) : IntegerAttr(),
                                        site.softcap != 0 ? b.getF64FloatAttr(site.softcap) : FloatAttr(),
                                        site.mask == MaskKind::Causal ? loop::MaskAttr()
                                        : loop::MaskAttr::get(&context, site.mask == MaskKind::Prefix ? loop::Mask::prefix : loop::Mask::whole),
-                                       loop::OrderAttr());
+                                       site.before ? b.getI64IntegerAttr(site.before) : IntegerAttr(), flag(site.first), flag(site.upto),
+                                       flag(site.logSum), loop::OrderAttr());
   values[op.results[0]] = result;
   return success();
 }

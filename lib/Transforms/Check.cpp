@@ -93,6 +93,9 @@ LogicalResult checkProgram(ModelOp model, ForwardOp forward) {
     if (attend->getParentOfType<CheckOp>())
       return WalkResult::advance(); // the readout's own site, met there again
     if (auto [entry, added] = owner.try_emplace(attend.getSite(), attend); !added) {
+      AttendOp other = entry->second;
+      if (other->getBlock() == attend->getBlock() && other.getK() == attend.getK() && other.getV() == attend.getV())
+        return WalkResult::advance();
       InFlightDiagnostic diagnostic = attend.emitOpError("expected a site of its own, but @")
                                       << attend.getSite() << " is used twice";
       diagnostic.attachNote(entry->second.getLoc()) << "first used here";

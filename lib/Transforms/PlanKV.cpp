@@ -147,6 +147,14 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
   /// Planes of a site in the recurrence.
   FailureOr<SitePlanAttr> planOf(AttendOp attend, SiteOp site, KVAttr kv, Type type, SiteOp &shape) {
     MLIRContext *context = &getContext();
+    bool apart = kv.getMap() == KVMap::depth_indexed &&
+                 (kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::skip ||
+                  (attend.getFirst() && kv.getHoles() != Holes::always_last && kv.getHoles() != Holes::last_if_hole));
+    if ((attend.getFirst() || attend.getUpto()) && attend->getParentOfType<RecurOp>() && !apart)
+      return emitPlanError(attend, PlanError::L0615)
+                 << "expected a plane for every iteration, since rows of " << (attend.getFirst() ? "the first" : "each")
+                 << " are read, but got " << kv.describe(),
+             failure();
     AffineExpr d = getAffineDimExpr(0, context), zero = getAffineConstantExpr(0, context), plane = d, planes = d;
     if (kv.onePlane()) {
       plane = zero;

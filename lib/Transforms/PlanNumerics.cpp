@@ -99,6 +99,7 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
       type = Float32Type::get(&getContext());
     storeMatrices(model, type.isF32() ? Type() : type, blocks ? StringRef(dtype) : StringRef());
     OpBuilder b(&getContext());
+    llvm::DenseMap<std::pair<Block *, Value>, Value> kv;
     model.walk([&](Operation *op) {
       b.setInsertionPoint(op);
       if (auto linear = dyn_cast<LinearOp>(op); linear && !type.isF32()) {
@@ -117,8 +118,12 @@ struct PlanNumericsPass : impl::LoopPlanNumericsBase<PlanNumericsPass> {
         auto site = lookup<SiteOp>(model, attend.getSiteAttr());
         if (!site || !site.getPlan())
           return;
-        attend.getKMutable().set(rounded(b, attend.getK(), site.getPlan()->getRows(), op->getLoc()));
-        attend.getVMutable().set(rounded(b, attend.getV(), site.getPlan()->getRows(), op->getLoc()));
+        for (OpOperand *row : {&attend.getKMutable(), &attend.getVMutable()}) {
+          Value &kept = kv[{op->getBlock(), row->get()}]; // attends that share rows go on to share them
+          if (!kept)
+            kept = rounded(b, row->get(), site.getPlan()->getRows(), op->getLoc());
+          row->set(kept);
+        }
       }
     });
   }

@@ -77,6 +77,7 @@ struct RowScope {
   Value lanes;
   RowsAttr rows;
   Value cache;
+  Value meant = {}; ///< a flag per row: the others leave no keys
 };
 
 bool hasRows(Value value) { return bool(getRows(value.getType())); }
@@ -99,6 +100,9 @@ private:
   LogicalResult convertCheck(CheckOp check, RowScope &scope);
   LogicalResult convertSelected(WhereOp where, Value condition, RowScope &scope);
   LogicalResult convertOther(Operation *op, RowScope &scope);
+  LogicalResult convertAttend(AttendOp attend, RowScope &scope);
+  /// `row` where the lane is meant, else `number`.
+  Value meantOr(Value row, const llvm::APFloat &number, const RowScope &scope, Location loc);
 
   LogicalResult convertLinear(LinearOp linear, RowScope &scope);
   LogicalResult convertNorm(NormOp norm, RowScope &scope);
@@ -237,23 +241,7 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Case([&](ParamOp param) -> LogicalResult { return convertParam(param, scope); })
       .Case([&](LinearOp linear) -> LogicalResult { return convertLinear(linear, scope); })
       .Case([&](NormOp norm) -> LogicalResult { return convertNorm(norm, scope); })
-      .Case([&](AttendOp attend) -> LogicalResult {
-        SmallVector<Value> index = scalars(attend.getIndex());
-        for (Value i : index)
-          if (!i.getType().isIndex())
-            return attend.emitOpError(
-                "expected a site index that is the same for all tokens, but got one that depends on the "
-                "iteration");
-        Value q = rowsOf(attend.getQ(), scope, loc), k = rowsOf(attend.getK(), scope, loc),
-              v = rowsOf(attend.getV(), scope, loc);
-        scope.cache =
-            KVAppendOp::create(b, loc, cacheType, k, v, scope.cache, attend.getSiteAttr(), index, scope.lanes);
-        map.map(attend.getResult(),
-                KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache,
-                                   attend.getSiteAttr(), index, scope.lanes, attend.getScaleAttr(),
-                                   attend.getWindowAttr(), attend.getSoftcapAttr(), attend.getMaskAttr(), attend.getOrderAttr()));
-        return success();
-      })
+      .Case([&](AttendOp attend) -> LogicalResult { return convertAttend(attend, scope); })
       .Case([&](FoldOp fold) -> LogicalResult {
         Value input = rowsOf(fold.getInput(), scope, loc);
         map.map(fold.getResult(), FoldOp::create(b, loc, input.getType(), fold.getKindAttr(), input, fold.getBatchAttr()).getResult());
@@ -272,6 +260,43 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Case([&](WhereOp where) -> LogicalResult { return convertWhere(where, scope); })
       .Case([&](CheckOp check) -> LogicalResult { return convertCheck(check, scope); })
       .Default([&](Operation *other) { return convertOther(other, scope); });
+}
+
+Value Converter::meantOr(Value row, const llvm::APFloat &number, const RowScope &scope, Location loc) {
+  auto type = cast<RankedTensorType>(row.getType());
+  auto none = RankedTensorType::get(getFeatureShape(type), type.getElementType());
+  Value other = spread(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(none, number)), scope, loc);
+  Value meant = BroadcastOp::create(b, loc, withElementType(type, b.getI1Type()), scope.meant, b.getDenseI64ArrayAttr({}));
+  return arith::SelectOp::create(b, loc, meant, row, other);
+}
+
+LogicalResult Converter::convertAttend(AttendOp attend, RowScope &scope) {
+  Location loc = attend.getLoc();
+  SmallVector<Value> index = scalars(attend.getIndex());
+  for (Value i : index)
+    if (!i.getType().isIndex())
+      return attend.emitOpError(
+          "expected a site index that is the same for all tokens, but got one that depends on the iteration");
+  bool appended = false; // by an attend of the same rows before it
+  for (Operation *before = attend->getPrevNode(); before && !appended; before = before->getPrevNode())
+    if (auto other = dyn_cast<AttendOp>(before))
+      appended = other.getSiteAttr() == attend.getSiteAttr();
+  Value q = rowsOf(attend.getQ(), scope, loc);
+  if (!appended) {
+    Value k = rowsOf(attend.getK(), scope, loc), v = rowsOf(attend.getV(), scope, loc);
+    if (scope.meant) {
+      const llvm::fltSemantics &kind = cast<FloatType>(cast<RankedTensorType>(k.getType()).getElementType()).getFloatSemantics();
+      k = meantOr(k, llvm::APFloat::getNaN(kind), scope, loc);
+      v = meantOr(v, llvm::APFloat::getZero(kind), scope, loc);
+    }
+    scope.cache = KVAppendOp::create(b, loc, cacheType, k, v, scope.cache, attend.getSiteAttr(), index, scope.lanes);
+  }
+  map.map(attend.getResult(),
+          KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, scope.cache,
+                             attend.getSiteAttr(), index, scope.lanes, attend.getScaleAttr(), attend.getWindowAttr(),
+                             attend.getSoftcapAttr(), attend.getMaskAttr(), attend.getBeforeAttr(), attend.getFirstAttr(),
+                             attend.getUptoAttr(), attend.getLogSumAttr(), scope.meant ? b.getUnitAttr() : UnitAttr(), attend.getOrderAttr()));
+  return success();
 }
 
 // Lanes of one call may be at different iterations. A rolled stack goes through the entries of the table; each lane keeps
@@ -581,17 +606,18 @@ LogicalResult Converter::convertWhere(WhereOp where, RowScope &scope) {
   return success();
 }
 
-// A branch per token that leaves no keys behind: computed for all, chosen by select.
+// A branch per token: computed for all, chosen by select. Rows that other tokens leave there are marked as none.
 LogicalResult Converter::convertSelected(WhereOp where, Value condition, RowScope &scope) {
   Location loc = where.getLoc();
-  if (attends(where))
-    return where.emitOpError(
-        "expected a condition that is the same for all tokens around attention, but got one that differs by token");
   Block &from = where.getBody().front();
   SmallVector<Value> states = rowsOf(where.getStates(), scope, loc);
   for (auto [argument, state] : llvm::zip(from.getArguments(), states))
     map.map(argument, state);
-  if (failed(convertBody(from, scope)))
+  Value outer = scope.meant;
+  scope.meant = outer ? arith::AndIOp::create(b, loc, outer, condition).getResult() : condition;
+  LogicalResult done = convertBody(from, scope);
+  scope.meant = outer;
+  if (failed(done))
     return failure();
   auto yield = cast<YieldOp>(from.getTerminator());
   for (auto [old, value, state] : llvm::zip(where.getResults(), yield.getValues(), states)) {

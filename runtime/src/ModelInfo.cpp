@@ -283,9 +283,11 @@ void readParams(const Node &root, ModelInfo &m) {
       source.rows = s.has("rows") ? s.at("rows").integer(1, int64_t(1) << 32) : p.rows;
       if (s.has("indices"))
         s.at("indices").each([&](const Node &i) { source.indices.push_back(i.integer(-1, 1 << 20)); });
-      bool braces = source.name.find("{}") != std::string::npos;
-      if (braces != !source.indices.empty() || (braces && source.indices.size() != p.count))
-        s.fail("one index for each of the " + std::to_string(p.count) + " tables where the name has {}, else none",
+      size_t holes = 0;
+      for (size_t at = source.name.find("{}"); at != std::string::npos; at = source.name.find("{}", at + 2))
+        ++holes;
+      if (source.indices.size() != p.count * holes)
+        s.fail("one index for each of the " + std::to_string(p.count) + " tables and each {} of the name",
                std::to_string(source.indices.size()) + " for " + rt::quoted(source.name));
       if (s.has("row_map"))
         s.at("row_map").each([&](const Node &i) { source.rowMap.push_back(i.integer(0, int64_t(1) << 32)); });

@@ -289,11 +289,18 @@ uint64_t packedBytes(const ParamInfo &p) {
 }
 
 std::string sourceName(const ParamSourceInfo &source, uint64_t table) {
-  size_t at = source.name.find("{}");
-  if (at == std::string::npos)
-    return source.name;
-  int64_t index = source.indices[table];
-  return index < 0 ? std::string() : source.name.substr(0, at) + std::to_string(index) + source.name.substr(at + 2);
+  std::string name = source.name;
+  size_t holes = 0;
+  for (size_t at = name.find("{}"); at != std::string::npos; at = name.find("{}", at + 2))
+    ++holes;
+  for (size_t hole = 0, at = 0; hole < holes; ++hole) {
+    int64_t index = source.indices[table * holes + hole];
+    if (index < 0)
+      return {};
+    at = name.find("{}", at);
+    name.replace(at, 2, std::to_string(index));
+  }
+  return name;
 }
 
 /// Bytes that the system can give without swapping; no limit where it does not say.

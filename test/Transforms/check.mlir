@@ -45,7 +45,7 @@ loop.model @shared_site phase(source) {
     // expected-note@+1 {{first used here}}
     %a = loop.attend %q, %q, %q at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
     // expected-error@+1 {{expected a site of its own, but @attn is used twice}}
-    %b = loop.attend %a, %q, %q at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
+    %b = loop.attend %q, %a, %q at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
     loop.return %b : tensor<1x4xf32>
   }
 }

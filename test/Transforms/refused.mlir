@@ -38,25 +38,6 @@ loop.model @iteration_table phase(source) {
 
 // -----
 
-loop.model @attend_per_token phase(source) {
-  loop.site @attn kv heads 1 dim 4
-  loop.forward @main {
-    %p = loop.position : tensor<i32>
-    %zero = arith.constant dense<0> : tensor<i32>
-    %c = arith.cmpi sgt, %p, %zero : tensor<i32>
-    %q = arith.constant dense<1.0> : tensor<1x4xf32>
-    // expected-error@+1 {{expected a condition that is the same for all tokens around attention, but got one that differs by token}}
-    %o = loop.where %c : tensor<i1> state(%q : tensor<1x4xf32>) {
-    ^bb0(%x: tensor<1x4xf32>):
-      %a = loop.attend %x, %x, %x at @attn scale(0.5) : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
-      loop.yield %a : tensor<1x4xf32>
-    } -> tensor<1x4xf32>
-    loop.return %o : tensor<1x4xf32>
-  }
-}
-
-// -----
-
 loop.model @second_loop phase(source) {
   loop.count @loops default 2 range 1, 4
   loop.count @three default 3 range 3, 3

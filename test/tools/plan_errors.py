@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the commands of docs/plan-errors.md: the first of an entry fails with the entry's code, the second succeeds.
 
-usage: plan_errors.py PAGE.md PlanErrors.def. The first ```loop and ```mlir block are the models that the commands name. Every code
+usage: plan_errors.py PAGE.md PlanErrors.def. A block behind a line that begins with the name of a file is a model that the commands name. Every code
 of the list has an entry with its title, and no other code has one.
 """
 import os
@@ -22,9 +22,8 @@ def main(page, listed):
     codes = dict(re.findall(r'LOOPC_PLAN_ERROR\((L\d{4}), "([^"]*)"\)', open(listed, encoding="utf-8").read()))
     failures = []
     with tempfile.TemporaryDirectory() as folder:
-        for language in ("loop", "mlir"):
-            model = re.search(rf"```{language}\n(.*?)```", text, re.S).group(1)
-            with open(os.path.join(folder, "model." + language), "w", encoding="utf-8") as file:
+        for name, model in re.findall(r"^`(\w+\.\w+)`.*?\n\n```\w+\n(.*?)```", text, re.S | re.M):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(model)
         entries = re.split(r"^## ", text, flags=re.M)[1:]
         for entry in entries:

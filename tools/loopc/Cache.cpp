@@ -77,6 +77,8 @@ CompileRequest makeRequest(const frontend::Program &program, const SpecText &spe
   }
   for (const frontend::ProgramAccident &accident : program.accidents)
     add(accident.name + (accident.on ? " on" : " off"));
+  for (const frontend::ProgramLoop &loop : program.loops) // which of the named exits is on
+    add(loop.hasExit ? "exit " + loop.exitName : "");
   add(request.checkpoint);
   for (const auto &[name, format] : request.stored)
     add(name + ":" + format);

@@ -146,13 +146,17 @@ private:
     if (weight.getTie() || cast<RankedTensorType>(weight.getType()).getRank() != 2)
       return;
     StringRef name = weight.getSource() ? *weight.getSource() : weight.getSymName();
-    auto [before, after] = name.split("{}");
-    bool one = before.size() == name.size();
+    size_t holes = name.count("{}");
+    ArrayRef<int64_t> indices = weight.getIndices().value_or(ArrayRef<int64_t>());
     std::set<std::string> formats;
-    for (int64_t index : weight.getIndices().value_or(ArrayRef<int64_t>()))
-      if (index >= 0)
-        formats.insert(storedAs((before + Twine(index) + after).str()));
-    if (one)
+    for (size_t table = 0; holes && table < indices.size() / holes; ++table) {
+      std::string filled = name.str();
+      for (int64_t index : indices.slice(table * holes, holes))
+        filled.replace(filled.find("{}"), 2, std::to_string(index));
+      if (indices[table * holes] >= 0)
+        formats.insert(storedAs(filled));
+    }
+    if (!holes)
       formats.insert(storedAs(name.str()));
     bool mix = llvm::all_of(formats, [](const std::string &one) { return one == "q4_k" || one == "q5_k" || one == "q6_k"; });
     if (formats.size() == 1 && !formats.begin()->empty())

@@ -121,6 +121,7 @@ struct SequenceRun {
   int64_t lead = 0;  ///< positions before the given tokens
   std::vector<int64_t> steps, left;              ///< of a carry, by segment: iterations of the sequence, 1 where it left
   std::vector<std::vector<double>> tokensAt, labelsAt; ///< by segment
+  int64_t end = INT64_MAX; ///< columns behind are padding
   int64_t again = 0; ///< rows before the first position that was fed again
   std::vector<int32_t> tokens; ///< prompt, then generated
   std::vector<int32_t> drafts, corrections; ///< by round of speculation: draft tokens, what the verifier added

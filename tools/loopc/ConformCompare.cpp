@@ -40,6 +40,13 @@ public:
       return slice(all, step + 1, 1);
     }
     case Kind::TraceFrom:
+      if (expr.args[0].kind == Kind::Call && !isLayer(expr.args[0])) {
+        SequenceValue all = value(expr.args[0]);
+        int64_t first = int64_t(words::evaluateNumber(table, expr.args[1], scope));
+        if (first < 0 || first >= all.steps)
+          table.fail(expr.args[1].place, "a number from 0 to " + std::to_string(all.steps - 1), std::to_string(first));
+        return slice(all, first, all.steps - first);
+      }
       return trace(expr, int64_t(words::evaluateNumber(table, expr.args[1], scope)));
     case Kind::Call:
       if (!constant(expr))
@@ -228,6 +235,33 @@ private:
     }
     if (name == "reached")
       return reached(expr.args[0]);
+    if (name == "last") {
+      SequenceValue all = value(expr.args[0]), result = all;
+      result.rows = 1;
+      if (all.rows > 1)
+        result.data.erase(result.data.begin(), result.data.end() - ptrdiff_t(all.steps * all.features));
+      return result;
+    }
+    if (name == "position") {
+      std::vector<double> places(size_t(run.positions));
+      std::iota(places.begin(), places.end(), 0);
+      return make(run.positions, 1, 1, places);
+    }
+    if (name == "active") {
+      SequenceValue all = value(expr.args[0]), result = all;
+      double iteration = words::evaluateNumber(table, expr.args[1], scope);
+      result.rows = 0;
+      result.data.clear();
+      for (int64_t row = 0; row < run.positions; ++row) {
+        if (run.ran[size_t(row)] <= iteration)
+          continue;
+        ++result.rows;
+        for (int64_t step = 0; step < all.steps; ++step)
+          for (int64_t f = 0; f < all.features; ++f)
+            result.data.push_back(all.at(row, step, f));
+      }
+      return result;
+    }
     if (name == "layers")
       return executions(expr.args[0].text);
     if (name == "top" || name == "ascending")
@@ -522,6 +556,13 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
       (!sample.padded && !shapeIs("T", stepsWanted < 0 ? 1 : stepsWanted, sample.steps)) ||
       !shapeIs("the features", features, sample.features))
     return result;
+  int64_t most = 0, all = 0; // rows of the longest sequence, and of all
+  for (const SequenceValue &value : values[0]) {
+    most = std::max(most, value.rows);
+    all += value.rows;
+  }
+  if ((expected.size('A') >= 0 && !shapeIs("A", expected.size('A'), most)) || (expected.size('M') >= 0 && !shapeIs("M", expected.size('M'), all)))
+    return result;
   std::vector<int64_t> index(expected.shape.size(), 0);
   double worst = -1;
   for (size_t flat = 0; flat < expected.values.size(); ++flat) {
@@ -555,10 +596,12 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
       b = next == cuts.end() ? 0 : next - cuts.begin() - 1;
       along = next == cuts.end() ? -1 : along - cuts[size_t(b)];
     }
+    while (letter == 'M' && along >= values[size_t(n)][size_t(b)].rows)
+      along -= values[size_t(n)][size_t(b++)].rows;
     const SequenceRun &run = passes[size_t(n)][size_t(b)];
     const SequenceValue &value = values[size_t(n)][size_t(b)];
     if (positional) {
-      if (letter == 'G' && value.byGenerated)
+      if ((letter == 'G' && value.byGenerated) || letter == 'A' || letter == 'M')
         row = along;
       else if (letter == 'R')
         row = run.again + along;
@@ -576,7 +619,7 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
         break;
       index[i] = 0;
     }
-    if (positional && row < 0)
+    if (positional && (row < 0 || (letter == 'A' && row >= value.rows) || (letter == 'S' && along >= run.end)))
       continue; // padding: not to be compared
     if (row >= value.rows && value.rows != 1) {
       result.message = "expected position " + std::to_string(row) + ", but got only " + std::to_string(value.rows);

@@ -104,6 +104,14 @@ private:
     return length;
   }
 
+  /// Real tokens of a sequence end here.
+  int64_t endOf(int64_t b) const {
+    int64_t end = length;
+    while (plan.mask && end > 0 && plan.mask->values[size_t(b * length + end - 1)] == 0)
+      --end;
+    return end;
+  }
+
   rt::SequenceOptions optionsOf(size_t n, int64_t b, int64_t pad, int64_t prompt) {
     rt::SequenceOptions options;
     options.exit = plan.exits;
@@ -263,6 +271,7 @@ private:
     for (int64_t b = 0; b < sequences; ++b) {
       SequenceRun &run = runs[size_t(b)];
       run.pad = padOf(b);
+      run.end = endOf(b);
       run.prompt = prompt;
       run.lead = plan.lead;
       rt::SequenceOptions options = optionsOf(n, b, run.pad, prompt);
@@ -302,7 +311,7 @@ private:
         if (at + count > rows)
           failExpected("calls", "at most " + std::to_string(rows) + " tokens", std::to_string(at + count));
         std::vector<int32_t> tokens;
-        for (int64_t s = again ? at : std::max(at, run.pad); s < at + count; ++s)
+        for (int64_t s = again ? at : std::max(at, run.pad); s < (again ? at + count : std::min(at + count, run.end)); ++s)
           if (int32_t token = int32_t(given.values[size_t(b * rows + s)]); token >= 0) // -1: behind a prompt
             tokens.push_back(token);
         if (tokens.empty())

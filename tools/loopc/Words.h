@@ -88,7 +88,7 @@ struct Action {
 /// tokens, T iterations, X attention steps as executed (prelude layers, layers of every iteration, coda layers); every
 /// other name is a feature axis.
 struct Axis {
-  char letter = 'F'; ///< N B S P D J W R Q G T X, or F for features
+  char letter = 'F'; ///< N B S P D J W R Q G T X A M, or F for features
   std::string name;
 };
 

@@ -200,7 +200,7 @@ private:
       do {
         Axis axis;
         axis.name = name("an axis");
-        if (axis.name.size() == 1 && std::string("NBSPDJWRQGTX").find(axis.name[0]) != std::string::npos) {
+        if (axis.name.size() == 1 && std::string("NBSPDJWRQGTXAM").find(axis.name[0]) != std::string::npos) {
           axis.letter = axis.name[0];
           for (const Axis &other : result)
             if (other.letter == axis.letter)

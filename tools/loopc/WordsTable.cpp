@@ -17,6 +17,9 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"bf16", 1},      // the same with every operand and result rounded to bf16
       {"expect", 2},    // sum over iterations of weight times value
       {"reached", 1},   // a trace up to the last iteration that was run
+      {"last", 1},      // at the last position
+      {"position", 0},  // of every token
+      {"active", 2},    // a value at the tokens that run an iteration, one after the other
       {"append", 2},    // the second as one more entry of the last axis of the first
       {"concat", 2},    // a value before the first iteration, then a trace
       {"layer", 3},     // value of one layer: number of the stack in the text, index, name

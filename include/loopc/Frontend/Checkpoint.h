@@ -28,8 +28,8 @@ struct CheckpointBinding {
 /// named by an `unused`, `ignored` or `recomputed` line.
 CheckpointBinding bindCheckpoint(const Program &program, const CheckpointMap &map, const std::vector<FileTensor> &file);
 
-/// The names of one weight as a pattern with at most one `{}`, and the number that stands there for every entry of its
-/// tables (-1: that entry does not exist); `indices` is empty when the name has no hole.
+/// The names of one weight as a pattern with holes `{}`, and for every entry of its tables the numbers that stand there
+/// (-1: that entry does not exist); `indices` is empty when the name has no hole.
 struct CheckpointPattern {
   std::string pattern;
   std::vector<int64_t> indices;
@@ -37,7 +37,7 @@ struct CheckpointPattern {
   int64_t rowBlock = 0;
 };
 
-/// nullopt when the published names of the entries differ in more than one number.
+/// nullopt when the published names of the entries differ in more than numbers.
 std::optional<CheckpointPattern> checkpointPattern(const Program &program, const CheckpointMap &map, uint32_t weight);
 
 /// True if `name` matches a pattern with {name} for one path segment and {rest} or {*} for any text.

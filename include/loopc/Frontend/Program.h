@@ -194,6 +194,10 @@ struct ProgramSite {
   int64_t window = 0; ///< 0: none
   double scale = 0;
   double softcap = 0; ///< 0: none
+  int64_t before = 0; ///< keys end so many positions before the token's own
+  bool first = false, upto = false; ///< rows of iteration 0, of all iterations so far; neither: of this one
+  bool logSum = false;              ///< one more feature: the logarithm of the sum of the exponentials
+  uint32_t memory = kNone;          ///< reads what this earlier site keeps: same keys, same values
   ProgramLoc loc;
 };
 

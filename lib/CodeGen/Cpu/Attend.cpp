@@ -102,12 +102,11 @@ private:
     Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
     Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
     Value prefix = e.widenU(ctx.field(record, offsetof(loopc_sequence, prefix), e.i32()));
-    planeRows = e.at(table, e.mul(e.mul(emitAffine(e, op.getPlane(), {iteration, layer}), stride), 4));
     keysBase = e.at(siteBase, e.mul(head, headBytes()));
     valuesBase = e.at(keysBase, keyHeads * headBytes());
     first = e.c(0);
     if (op.getWindow())
-      first = e.max(e.c(0), e.sub(e.add(ctx.column(offsetof(loopc_call, position), row), 1), e.c(*op.getWindow())));
+      first = e.max(e.c(0), e.sub(e.add(ctx.column(offsetof(loopc_call, position), row), 1), e.c(*op.getWindow() + op.getBefore().value_or(0))));
 
     // The queries, padded with zeros.
     auto inView = cast<task::ViewAttr>(op.getViews()[0]), outView = cast<task::ViewAttr>(op.getViews()[1]);
@@ -116,6 +115,8 @@ private:
     e.loop(e.c(0), lanes, e.c(1), [&](Value i) {
       Value own = ctx.listed(e.add(lane, i));
       Value end = e.add(ctx.column(offsetof(loopc_call, position), own), 1);
+      if (op.getBefore())
+        end = e.max(e.sub(end, e.c(*op.getBefore())), e.c(0));
       e.store(op.getAhead() ? e.max(end, prefix) : end, e.at(ends, e.mul(i, 8)));
       Value in = e.at(ctx.row(op.getIns()[0], own), inView.getOffset() * inWidth);
       in = e.at(in, e.mul(head, group * inView.getStrides()[0] * inWidth));
@@ -135,7 +136,7 @@ private:
     Value lastEnd = endOf(e.sub(lanes, e.c(1))), sharedEnd = e.mul(e.div(endOf(e.c(0)), blockKeys), blockKeys);
     Value firstBlock = e.mul(e.div(first, blockKeys), blockKeys);
     Value queries = e.mul(lanes, group);
-    e.loop(e.mul(e.div(first, splitKeys), splitKeys), lastEnd, e.c(splitKeys), [&](Value split) {
+    auto splits = [&](Value split) {
       e.loop(e.c(0), queries, e.c(1), [&](Value q) { reset(stateOf(part, q)); });
       Value from = e.max(split, firstBlock), splitEnd = e.add(split, splitKeys);
       // Turn 0: the blocks of all; turn i + 1: the rest of lane i.
@@ -154,7 +155,15 @@ private:
           });
         });
       });
-    });
+    };
+    auto plane = [&](Value of) { // the planes of several iterations are as one long list
+      planeRows = e.at(table, e.mul(e.mul(emitAffine(e, op.getPlane(), {of, layer}), stride), 4));
+      e.loop(e.mul(e.div(first, splitKeys), splitKeys), lastEnd, e.c(splitKeys), splits);
+    };
+    if (op.getUpto())
+      e.loop(e.c(0), e.add(iteration, 1), e.c(1), plane);
+    else
+      plane(iteration);
 
     Type outElement = cast<task::MemType>(op.getOuts()[0].getType()).getElement();
     int64_t outWidth = task::getByteWidth(outElement);
@@ -170,6 +179,10 @@ private:
           Value v = e.load(e.vecF32(n), e.at(e.at(state, 64), e.mul(j, 4)));
           e.storeF32(outElement, e.mulF(v, e.splat(scale, n)), e.at(to, e.mul(j, outWidth)));
         });
+        if (op.getLogSum()) {
+          Value log = math::LogOp::create(e.b, e.loc, e.splat(sum, 1));
+          e.storeF32(outElement, e.addF(log, e.load(e.vecF32(1), state)), e.at(to, dim * outWidth));
+        }
       });
     });
   }
@@ -275,7 +288,10 @@ private:
         Value cap = e.splatF32(op.getSoftcap()->convertToDouble(), 8);
         s = e.mulF(cap, math::TanhOp::create(e.b, e.loc, e.divF(s, cap)));
       }
-      e.store(e.select(none, e.splatF32(-INFINITY, 8), s), e.at(e.at(scores, e.mul(e.add(q, r), 4 * blockKeys)), e.mul(j, 4)));
+      Value hidden = none;
+      if (op.getSparse())
+        hidden = arith::OrIOp::create(e.b, e.loc, none, arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::UNO, s, s));
+      e.store(e.select(hidden, e.splatF32(-INFINITY, 8), s), e.at(e.at(scores, e.mul(e.add(q, r), 4 * blockKeys)), e.mul(j, 4)));
     }
   }
 

@@ -84,7 +84,8 @@ LogicalResult WeightOp::verify() {
   int64_t count = 1;
   for (int64_t size : getTables().value_or(ArrayRef<int64_t>()))
     count *= size;
-  if (getIndices() && int64_t(getIndices()->size()) != count)
+  int64_t holes = getSource() ? int64_t(getSource()->count("{}")) : 0;
+  if (getIndices() && int64_t(getIndices()->size()) != count * std::max<int64_t>(1, holes))
     return emitOpError("expected one index for each of ") << count << " tables, but got " << getIndices()->size();
   if (getFormat() && (!getWeightFormat(*getFormat()) || !type.getElementType().isF32() || type.getRank() != 2))
     return emitOpError("expected a format of matrices of f32, but got \"") << *getFormat() << "\" of " << type;
@@ -216,6 +217,12 @@ LogicalResult AttendOp::verify() {
   if (k[0] != v[0] || k[1] != q[1] || k[0] == 0 || q[0] % k[0])
     return emitOpError("expected k and v with equal heads that divide those of q and k with q's dim, but got q ")
            << text(q) << ", k " << text(k) << ", v " << text(v);
+  int64_t made = v[1] + (getLogSum() ? 1 : 0);
+  ArrayRef<int64_t> result = getFeatureShape(getResult().getType());
+  if (result != ArrayRef<int64_t>{q[0], made})
+    return emitOpError("expected a result [") << q[0] << ", " << made << "], but got " << text(result);
+  if (getFirst() && getUpto())
+    return emitOpError("expected the rows of the first iteration or those of all, but got both");
   return success();
 }
 

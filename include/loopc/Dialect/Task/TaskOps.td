@@ -377,7 +377,9 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
   let description = [{
     Order `keys 64, split 512`: blocks of 64 keys anchored at logical positions, online softmax inside 512 keys, partial
     results merged ascending. Key positions without a row have weight +0. `ahead`: positions below the `prefix` of the
-    sequence are seen by all.
+    sequence are seen by all. `before` n: the keys end n positions before the own; `upto`: those of all iterations up to
+    the own, ascending; `sparse`: a row whose key is not a number is no row; `log_sum`: a head has one more feature, the
+    logarithm of the sum of its exponentials.
     Source of the online form: Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135.
 
     ```mlir
@@ -388,8 +390,9 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
     ```
   }];
   let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site,
-                       (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, UnitAttr:$ahead));
-  let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`ahead` $ahead^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
+                       (ins F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, UnitAttr:$ahead, OptionalAttr<I64Attr>:$before, UnitAttr:$upto,
+                            UnitAttr:$log_sum, UnitAttr:$sparse));
+  let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`ahead` $ahead^)? (`before` $before^)? (`upto` $upto^)? (`log_sum` $log_sum^)? (`sparse` $sparse^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
 }
 
 #endif
