@@ -64,6 +64,7 @@ static SequenceConfig configOf(const rt::SequenceOptions &options) {
                 : options.exit == rt::ExitMode::Off    ? ExitUse::Off
                                                        : ExitUse::Default;
   config.exitAfter = options.exitAfter;
+  config.prefix = options.prefix;
   return config;
 }
 
@@ -81,9 +82,10 @@ void compare(Twins &twins, std::vector<Request> requests, unsigned schedules, bo
     requests[i].expected = results[0];
     twins.oracle->close(uint32_t(i));
   }
+  const std::string &group = twins.executor->info().contract.group; // what has to be called together
   for (unsigned seed = 1; seed <= schedules; ++seed) {
     std::mt19937 random(seed);
-    std::unique_ptr<rt::Engine> engine = twins.engine(1 + random() % 12, seed % 3 ? seed : 0);
+    std::unique_ptr<rt::Engine> engine = twins.engine((group == "lane" ? 1 : 16) + random() % 12, seed % 3 ? seed : 0);
     std::vector<rt::SequenceId> ids;
     std::vector<size_t> fed(requests.size(), 0), busy(requests.size(), 0);
     for (const Request &request : requests)
@@ -115,7 +117,8 @@ void compare(Twins &twins, std::vector<Request> requests, unsigned schedules, bo
         if (fed[i] == request.tokens.size()) {
           ++finished;
         } else if (random() % 2) {
-          busy[i] = 1 + random() % (request.tokens.size() - fed[i]);
+          size_t left = request.tokens.size() - fed[i], least = fed[i] ? 1 : std::max<size_t>(1, request.options.prefix);
+          busy[i] = group == "whole" ? left : std::max<size_t>(least, 1 + random() % left);
           rt::FeedOptions options;
           options.chunk = uint32_t(random() % 3);
           options.logits = rt::LogitsFor::All;

@@ -44,6 +44,8 @@ void compareSpec(const std::string &name, const Sets &sets, bool everyIteration,
     request.tokens = randomTokens(random, 4 + random() % 8, int32_t(twins.executor->info().vocab));
     if (twins.executor->info().count)
       request.options.loops = 1 + int32_t(random() % 4);
+    if (twins.executor->info().contract.group == "prompt")
+      request.options.prefix = uint32_t(1 + random() % request.tokens.size());
     if (leaving) {
       request.options.exit = rt::ExitMode::Leave;
       request.options.knobs["threshold"] = 0.7f;
@@ -72,6 +74,25 @@ TEST(Specs, Parcae) {
   for (const char *inject : {"diagonal", "linear", "add"})
     compareSpec("parcae",
                 {{"vocab", "19"}, {"pad", "8"}, {"d", "36"}, {"heads", "3"}, {"ff", "20"}, {"inject", inject}}, true);
+}
+
+// Loops inside a loop, prefix masks; solvers with reductions over the sequence; masks over the whole sequence.
+TEST(Specs, HrmText) {
+  compareSpec("hrm_text", {{"vocab", "19"}, {"d", "16"}, {"heads", "2"}, {"total", "2"}, {"wide", "1"}, {"L", "2"}}, true);
+}
+
+TEST(Specs, Attractor) {
+  Sets sets = {{"vocab", "19"}, {"multiple", "1"}, {"d", "16"}, {"heads", "2"}, {"ff", "20"}, {"backbone", "1"}, {"blocks", "1"}, {"history", "2"}};
+  compareSpec("attractor", sets, false);
+  sets.insert(sets.end(), {{"solver", "picard"}, {"ordered", "false"}});
+  compareSpec("attractor", sets, true);
+}
+
+TEST(Specs, Trm) {
+  Sets sets = {{"vocab", "19"}, {"d", "16"}, {"heads", "2"}, {"cells", "12"}, {"layers", "1"}, {"H", "2"}, {"L", "2"}, {"wide", "1"}, {"pdim", "0"}, {"given", "0"}};
+  compareSpec("trm", sets, true);
+  sets.push_back({"mixing", "true"});
+  compareSpec("trm", sets, false);
 }
 
 TEST(Specs, Isodepth) {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Compiled.h"
 #include <algorithm>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <map>
 #include <tuple>
@@ -157,6 +158,54 @@ TEST_P(Together, BatchAndWorkers) {
             << "request " << i << " of " << batch << ", workers " << workers;
     }
   }
+}
+
+/// Later tokens change what older ones compute: feeding in pieces ends where feeding at once does, to the bit.
+TEST(TogetherRules, WholeSequencesRunAgain) {
+  for (const char *name : {"together-attractor-f32", "together-trm-f32"}) {
+    const Model &model = load(name);
+    Request r = requestOf(model, 1, 7, 0);
+    std::unique_ptr<CpuExecutor> executor = model.executor(2);
+    Engine engine(*executor, {.capacity = 16, .kvBytes = 1 << 24, .poison = Poison::On});
+    SequenceId whole = engine.open({.loops = 4}), pieces = engine.open({.loops = 4});
+    FeedResult all = engine.feed(whole, r.prompt, {.logits = LogitsFor::All});
+    FeedResult last;
+    for (size_t begin : {size_t(0), size_t(4), size_t(5), size_t(6)}) {
+      size_t count = begin == 0 ? 4 : 1;
+      last = engine.feed(pieces, std::span(r.prompt).subspan(begin, count), {.logits = LogitsFor::Last});
+      EXPECT_EQ(last.count, count) << name;
+    }
+    std::span<const float> expected = all.row(6), found = last.row(0);
+    EXPECT_EQ(std::memcmp(expected.data(), found.data(), expected.size_bytes()), 0) << name;
+    engine.rollback(pieces, 4);
+    last = engine.feed(pieces, std::span(r.prompt).subspan(4, 3), {.logits = LogitsFor::Last});
+    EXPECT_EQ(std::memcmp(expected.data(), last.row(0).data(), expected.size_bytes()), 0) << name;
+    EXPECT_THROW(engine.feed(pieces, std::vector<int32_t>(10, 1)), Error) << name << ": more tokens than a call takes";
+  }
+}
+
+TEST(TogetherRules, APromptIsOne) {
+  const Model &model = load("together-hrm_text-f32");
+  Request r = requestOf(model, 1, 7, 0);
+  std::unique_ptr<CpuExecutor> executor = model.executor(1);
+  Engine engine(*executor, {.capacity = 16, .kvBytes = 1 << 24});
+  SequenceId id = engine.open({.loops = 2}), given = engine.open({.loops = 2, .prefix = 5});
+  FeedOptions all{.logits = LogitsFor::All};
+  FeedResult prompt = engine.feed(id, std::span(r.prompt).first(5), all);
+  FeedResult rest = engine.feed(id, std::span(r.prompt).last(2), all), once = engine.feed(given, r.prompt, all);
+  for (uint32_t row = 0; row < 7; ++row) {
+    std::span<const float> expected = once.row(row), found = row < 5 ? prompt.row(row) : rest.row(row - 5);
+    EXPECT_EQ(std::memcmp(expected.data(), found.data(), expected.size_bytes()), 0) << "position " << row;
+  }
+  EXPECT_THROW(engine.rollback(id, 3), Error);
+  engine.rollback(id, 5);
+  FeedResult again = engine.feed(id, std::span(r.prompt).last(2), all);
+  EXPECT_EQ(again.logits, rest.logits);
+  engine.rollback(id, 0);
+  FeedResult shorter = engine.feed(id, std::span(r.prompt).first(3), all);
+  EXPECT_NE(shorter.row(0)[0], prompt.row(0)[0]); // the first token sees a shorter prompt
+  SequenceId cut = engine.open({.loops = 2, .prefix = 5});
+  EXPECT_THROW(engine.feed(cut, std::span(r.prompt).first(3), all), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Compiled, Together, testing::Values("hrm_text", "attractor", "trm"),
