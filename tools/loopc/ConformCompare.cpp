@@ -247,13 +247,17 @@ private:
       std::iota(places.begin(), places.end(), 0);
       return make(run.positions, 1, 1, places);
     }
-    if (name == "active") {
-      SequenceValue all = value(expr.args[0]), result = all;
-      double iteration = words::evaluateNumber(table, expr.args[1], scope);
+    if (name == "active" || name == "where") {
+      SequenceValue all = value(expr.args[0]), result = all, some;
+      double iteration = 0;
+      if (name == "where")
+        some = value(expr.args[1]);
+      else
+        iteration = words::evaluateNumber(table, expr.args[1], scope);
       result.rows = 0;
       result.data.clear();
       for (int64_t row = 0; row < run.positions; ++row) {
-        if (run.ran[size_t(row)] <= iteration)
+        if (name == "where" ? some.at(row, 0, 0) == 0 : run.ran[size_t(row)] <= iteration)
           continue;
         ++result.rows;
         for (int64_t step = 0; step < all.steps; ++step)

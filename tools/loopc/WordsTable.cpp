@@ -19,6 +19,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"reached", 1},   // a trace up to the last iteration that was run
       {"last", 1},      // at the last position
       {"position", 0},  // of every token
+      {"where", 2},     // a value at the tokens where the second is not 0, one after the other
       {"active", 2},    // a value at the tokens that run an iteration, one after the other
       {"append", 2},    // the second as one more entry of the last axis of the first
       {"concat", 2},    // a value before the first iteration, then a trace

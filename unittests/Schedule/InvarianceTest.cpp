@@ -208,6 +208,40 @@ TEST(TogetherRules, APromptIsOne) {
   EXPECT_THROW(engine.feed(cut, std::span(r.prompt).first(3), all), Error);
 }
 
+/// Models that read other rows than those of their iteration up to their position.
+class Rows : public testing::TestWithParam<std::string> {};
+
+TEST_P(Rows, BatchWorkersAndPieces) {
+  const Model &model = load("rows-" + GetParam());
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < 5; ++i) {
+    requests.push_back(requestOf(model, i, 1 + (i * 5 + 3) % 23, 2));
+    requests.back().options = {.seed = i};
+  }
+  std::unique_ptr<CpuExecutor> one = model.executor(1);
+  auto options = [](uint32_t capacity) { return EngineOptions{.capacity = capacity, .kvBytes = 1 << 24, .poison = Poison::On}; };
+  std::vector<Trace> alone;
+  for (const Request &r : requests)
+    alone.push_back(decodeTogether(model, *one, {r}, options(1), 1)[0]);
+  for (uint32_t workers = 1; workers <= 4; ++workers) {
+    std::unique_ptr<CpuExecutor> executor = model.executor(workers);
+    for (uint32_t chunk : {0u, 4u}) {
+      std::vector<Trace> found = decodeTogether(model, *executor, requests, options(workers == 4 ? 7 : 64), chunk);
+      for (size_t i = 0; i < requests.size(); ++i)
+        EXPECT_EQ(difference(alone[i], found[i], model.info().vocab), "")
+            << "request " << i << ", workers " << workers << ", pieces of " << chunk;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Compiled, Rows,
+                         testing::Values("plt-f32", "plt-bf16", "mor-f32", "mor-bf16", "tah-f32", "tah-bf16"),
+                         [](const auto &info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
 INSTANTIATE_TEST_SUITE_P(Compiled, Together, testing::Values("hrm_text", "attractor", "trm"),
                          [](const auto &info) { return info.param; });
 
