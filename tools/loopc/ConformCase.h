@@ -146,6 +146,11 @@ struct SequenceRun {
 void speculate(rt::Engine &engine, rt::SequenceId verifier, rt::SequenceOptions options, const CasePlan &plan,
                int64_t generate, SequenceRun &run);
 
+/// `plan.tokens` as [B, S] whatever way they were given; -1 behind the shorter sequences.
+void gatherTokens(CasePlan &plan, const std::string &file);
+void placeTokens(CasePlan &plan);
+/// Where all that is read are draws: tokens of any id.
+void inventTokens(CasePlan &plan);
 /// The case from segment `first` on: tokens and draws given for it and, of draws of iterations, for those behind it.
 CasePlan fromSegment(const CasePlan &plan, size_t first, int64_t loops);
 

@@ -43,7 +43,9 @@ SequenceValue lossValue(const std::string &name, const SequenceValue &a, const S
     ++labelled;
   }
   double count = double(std::max<int64_t>(1, labelled));
-  return number(name == "stablemax_loss" ? loss / count : name == "accuracy" ? double(right) / count : right == labelled);
+  return number(name == "stablemax_loss" ? loss / count
+                : name == "accuracy"     ? double(right) / count
+                                         : right == labelled);
 }
 
 } // namespace loopc::driver

@@ -188,6 +188,21 @@ TEST(Rules, AttendOverEarlierTokens) {
   };
   near(with(""), {2, 2, 3, 3, 5, 5});
   near(with("window(2)"), {2, 2, 3, 3, 6.5, 6.5});
+  near(with("mask(whole)"), {5, 5, 5, 5, 5, 5});
+  near(with("mask(prefix)"), {5, 5, 5, 5, 5, 5}); // the first feed is the prompt
+}
+
+TEST(Rules, FoldsOverTheSequence) {
+  auto with = [](const std::string &kind) {
+    return run("%f = arith.sitofp %i : tensor<i32> to tensor<f32>\n%y = loop.fold " + kind + " %f : tensor<f32>", "%y",
+               "tensor<f32>", {5, 9, 7});
+  };
+  EXPECT_EQ(with("sum"), (Numbers{21, 21, 21}));
+  EXPECT_EQ(with("mean"), (Numbers{7, 7, 7}));
+  EXPECT_EQ(with("max batch"), (Numbers{9, 9, 9}));
+  EXPECT_EQ(with("min"), (Numbers{5, 5, 5}));
+  EXPECT_EQ(with("first"), (Numbers{5, 5, 5}));
+  EXPECT_EQ(with("last"), (Numbers{7, 7, 7}));
 }
 
 TEST(RuleErrors, AreLocated) {
