@@ -257,6 +257,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
           use = KeyUse::Read;
           from = 0;
         }
+        if (use == KeyUse::Refuse && this->masked)
+          use = KeyUse::Skip; // left out by the branch
         if (use == KeyUse::Refuse)
           return this->fail(op, "expected keys of position " + Twine(i) + " at iteration " + Twine(d) +
                                     " for position " + Twine(position) + ", but it ended after " + Twine(run) +

@@ -5,6 +5,7 @@
 #include "loopc/Frontend/Diagnostics.h"
 #include "loopc/Frontend/Sema.h"
 #include "loopc/MLIRGen/MLIRGen.h"
+#include <algorithm>
 #include <gtest/gtest.h>
 
 using namespace loopc;
@@ -42,8 +43,8 @@ void compareSpec(const std::string &name, const Sets &sets, bool everyIteration,
   std::vector<Request> requests(3);
   for (Request &request : requests) {
     request.tokens = randomTokens(random, 4 + random() % 8, int32_t(twins.executor->info().vocab));
-    if (twins.executor->info().count)
-      request.options.loops = 1 + int32_t(random() % 4);
+    if (const auto &count = twins.executor->info().count)
+      request.options.loops = std::clamp(1 + int32_t(random() % 4), int32_t(count->min), int32_t(count->max));
     if (twins.executor->info().contract.group == "prompt")
       request.options.prefix = uint32_t(1 + random() % request.tokens.size());
     if (leaving) {
@@ -94,6 +95,32 @@ TEST(Specs, Trm) {
   sets.push_back({"mixing", "true"});
   compareSpec("trm", sets, false);
 }
+
+// Rows of the first iteration, of all so far, of the token before; tokens that a branch leaves out; lists beside the rows.
+const Sets reader = {{"vocab", "19"}, {"d", "16"}, {"heads", "2"}, {"kv", "1"}, {"hd", "8"}, {"ff", "20"}};
+
+TEST(Specs, Plt) {
+  Sets sets = reader;
+  sets.insert(sets.end(), {{"layers", "2"}, {"near", "2"}, {"shifted", "true"}});
+  compareSpec("plt", sets, true);
+}
+
+TEST(Specs, Tah) {
+  Sets sets = reader;
+  sets.insert(sets.end(), {{"layers", "2"}, {"low", "2"}, {"soft", "2"}, {"top", "3"}, {"looks", "[0, 1, 2]"}, {"dims", "[4, 6, 4]"}});
+  compareSpec("tah", sets, true);
+}
+
+TEST(Specs, Mor) {
+  for (const char *keys : {"recursion_wise", "first_shared"})
+    for (const char *choice : {"threshold", "rank"}) {
+      Sets sets = reader;
+      sets.insert(sets.end(), {{"shared", "2"}, {"keys", keys}, {"choice", choice}});
+      compareSpec("mor", sets, false);
+    }
+}
+
+TEST(Specs, Moda) { compareSpec("moda", {{"vocab", "19"}}, false); }
 
 TEST(Specs, Isodepth) {
   for (const char *inject : {"prelude_state", "additive", "passthrough", "hyperconnect"})
