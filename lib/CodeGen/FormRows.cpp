@@ -108,6 +108,8 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
   }
   if (auto append = dyn_cast<loop::KVAppendOp>(op))
     return formAppend(append);
+  if (isa<loop::RecallOp, loop::KeepOp>(op))
+    return formState(op);
   return op->emitOpError("expected an op of LANES that the code generator knows, but got `") << op->getName() << "`";
 }
 
@@ -223,6 +225,38 @@ LogicalResult PhaseFormer::formAppend(loop::KVAppendOp op) {
   task::AppendOp::create(rowPhase(), op.getLoc(), ValueRange{k.root, v.root}, ValueRange(), k.shape, viewsOf({k, v}), slot->pool,
                          slot->offset, index, slot->strides, site.getHeads(), site.getDim(), site.getPlan()->getWrite(),
                          site.getPlan()->getRows());
+  return success();
+}
+
+// States are worked on as lists of f32.
+LogicalResult PhaseFormer::formState(Operation *op) {
+  auto recall = dyn_cast<loop::RecallOp>(op);
+  auto keep = dyn_cast<loop::KeepOp>(op);
+  const SiteSlot *slot = layout.site(recall ? recall.getSite() : keep.getSite());
+  if (!slot)
+    return op->emitOpError("expected a site of the model, but got another name");
+  SmallVector<Value> index;
+  for (Value value : recall ? recall.getIndex() : keep.getIndex())
+    index.push_back(scalars.lookup(value));
+  auto list = [](View view) {
+    view.shape = {view.elements()};
+    view.strides = {1};
+    return view;
+  };
+  View given = get(recall ? recall.getInit() : keep.getValue());
+  given = list(given.contiguous() && !splatOf(given) ? given : materialise(given));
+  loop::SiteOp site = slot->site;
+  loop::SitePlanAttr plan = *site.getPlan();
+  if (keep) {
+    task::KeepOp::create(rowPhase(), op->getLoc(), ValueRange(given.root), ValueRange(), given.shape, viewsOf({given}), slot->pool, slot->offset,
+                         index, slot->strides, site.getHeads(), site.getDim(), plan.getWrite(), plan.getRows());
+    return success();
+  }
+  View made = makeBuffer(recall.getType()), flat = list(made);
+  task::RecallOp::create(rowPhase(), op->getLoc(), ValueRange(given.root), ValueRange(made.root), given.shape, viewsOf({given, flat}),
+                         slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(), plan.getRead(), plan.getRows(),
+                         site.getStage() == "core" && plan.getPlanes().isConstant());
+  views[recall.getResult()] = made;
   return success();
 }
 

@@ -101,6 +101,10 @@ private:
     }
     if (auto append = dyn_cast<task::AppendOp>(op))
       cost.keptBytes += 2 * double(append.getHeads() * append.getDim()) * double(task::getByteWidth(append.getRows()));
+    if (isa<task::KeepOp>(op))
+      cost.keptBytes += 4 * double(product(shape));
+    if (isa<task::RecallOp>(op))
+      cost.rowBytes += 4 * double(product(shape));
     if (auto attend = dyn_cast<task::AttendOp>(op)) {
       cost.historyBytes +=
           2 * double(attend.getHeads() * attend.getDim()) * double(task::getByteWidth(attend.getRows()));

@@ -55,6 +55,7 @@ private:
   mlir::LogicalResult formAttend(mlir::loop::KVAttendOp op);
   mlir::LogicalResult formFold(mlir::loop::FoldOp op);
   mlir::LogicalResult formAppend(mlir::loop::KVAppendOp op);
+  mlir::LogicalResult formState(mlir::Operation *op);
 
   // Open map.
   bool isElementwise(mlir::Operation *op) const;

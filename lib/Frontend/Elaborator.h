@@ -367,6 +367,8 @@ private:
   void elaborateWeight(const WeightStmt &stmt);
   void elaborateInput(const InputStmt &stmt);
   void elaborateCarry(const CarryStmt &stmt);
+  /// Ends the carries of the innermost scope.
+  void keepCarries();
   void elaborateIf(const IfStmt &stmt);
   void elaborateBranch(const Val &condition, bool negate, const Block &block, SourceRange range);
   void elaborateWhere(const WhereStmt &stmt);
@@ -443,6 +445,15 @@ private:
   std::vector<CallFrame> calls;
   std::vector<NameContext> names;
   std::vector<LoopContext> loops;
+  /// A carry whose block is being read: what its name means at the end of the block is what it leaves.
+  struct Carry {
+    std::string name;
+    uint32_t site; ///< Program::sites
+    std::vector<ValueId> indices;
+    size_t environment, scope; ///< depths of the block
+    SourceRange range;
+  };
+  std::vector<Carry> carries;
   std::vector<Continuation> continuations;
   std::vector<const FnStmt *> inlining;
   unsigned instanceDepth = 0; ///< > 0: inside a shared instance or a second evaluation; weights may be met again

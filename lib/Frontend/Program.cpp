@@ -63,6 +63,8 @@ static void printRegion(const Program &program, const ProgramRegion &region, uns
       out += " " + program.draws[op.ref].name;
       break;
     case OpKind::Attend:
+    case OpKind::Recall:
+    case OpKind::Keep:
       out += " " + program.sites[op.ref].path;
       break;
     case OpKind::Stack:

@@ -95,6 +95,7 @@ void Elaborator::elaborateModel() {
   environments.back().scopes.emplace_back();
   regions.push_back(&program.body);
   elaborateStatements(spec.statements);
+  keepCarries();
   finishOutputs();
   regions.pop_back();
 }
@@ -134,7 +135,7 @@ static void removeDead(ProgramRegion &region, std::vector<bool> &used) {
   std::vector<ProgramOp> kept;
   for (size_t k = region.ops.size(); k-- > 0;) {
     ProgramOp &op = region.ops[k];
-    const bool needed = op.kind == OpKind::Tap || op.kind == OpKind::Attend ||
+    const bool needed = op.kind == OpKind::Tap || op.kind == OpKind::Attend || op.kind == OpKind::Keep ||
                         std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) { return used[v]; });
     if (!needed)
       continue;

@@ -402,6 +402,7 @@ Val Elaborator::evaluateBlock(const Block &block, const ProgramType *expected) {
       error(ErrorCode::L0207, stmt->range, "expected an expression as the last line of a block that is a value");
   }
   names.resize(depthBefore);
+  keepCarries();
   environments.back().scopes.pop_back();
   return result;
 }

@@ -109,7 +109,7 @@ void Elaborator::elaborateStack(const StackStmt &stmt) {
 
 std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
   KvPolicy policy;
-  const LoopClause *kv = stmt.clause("kv");
+  const LoopClause *kv = stmt.clause(stmt.clause("kv") ? "kv" : "carry");
   policy.text = sourceText(kv->range);
   policy.loc = loc(kv->range);
   const auto *call = as<CallExpr>(kv->value);
@@ -208,7 +208,7 @@ std::optional<KvPolicy> Elaborator::kvPolicy(const LoopStmt &stmt) {
       return std::nullopt;
     }
     policy.order = at->second;
-    if (!shares && !stmt.clause("carry")) {
+    if (!shares) {
       error(ErrorCode::L0416, order->range, "`order` says nothing here: no two iterations share a plane under `" + name + "`")
           .also(kv->range, "the map")
           .help("leave `order` out");
@@ -277,7 +277,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
       return;
     }
   }
-  if (stmt.clause("kv")) {
+  if (stmt.clause("kv") || stmt.clause("carry")) {
     std::optional<KvPolicy> policy = kvPolicy(stmt);
     if (!policy)
       return;
@@ -285,13 +285,13 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     loop.kv = *policy;
   } else if (stmt.clause("holes") || stmt.clause("order"))
     for (const LoopClause &clause : stmt.clauses)
-      if (clause.word.text == "holes" || (clause.word.text == "order" && !stmt.clause("carry"))) {
+      if (clause.word.text == "holes" || clause.word.text == "order") {
         error(ErrorCode::L0411, clause.range, "`" + clause.word.text + "` belongs to a K/V map, but this loop has no `kv`")
             .help("write `kv depth_indexed, " + sourceText(clause.range) + "`");
         return;
       }
-  if (const LoopClause *carry = stmt.clause("carry"))
-    defer("`carry` of a loop", carry->range);
+  if (const LoopClause *carry = stmt.clause("carry"), *kv = stmt.clause("kv"); carry && kv && sourceText(carry->value->range) != sourceText(kv->value->range))
+    defer("`carry " + sourceText(carry->value->range) + "` beside another `kv`", carry->range);
 
   ProgramType type;
   type.element = ElementType::Index;
@@ -307,7 +307,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
   Carried carried;
   for (const std::string &name : carriedNames(stmt.body)) {
     Binding *binding = lookup(name);
-    if (binding->role == NameRole::State || binding->role == NameRole::Parameter) {
+    if (binding->role == NameRole::State || binding->role == NameRole::Carry || binding->role == NameRole::Parameter) {
       carried.names.push_back(name);
       continue;
     }
@@ -420,7 +420,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     }
   }
   carried.region.exit = exit;
-  if (program.loops[loopId].hasKv && program.loops[loopId].kv.map != "recompute" && !usesSite(carried.region) && !program.loops[loopId].hasExit)
+  if (stmt.clause("kv") && program.loops[loopId].kv.map != "recompute" && !usesSite(carried.region) && !program.loops[loopId].hasExit)
     diags.warning(ErrorCode::L0412, stmt.clause("kv")->range, "nothing in this loop attends, so there are no keys and values to keep");
   ProgramOp op;
   op.kind = OpKind::Loop;

@@ -20,7 +20,7 @@ bool Elaborator::inRegion(Carried &carried, const std::function<void()> &body, S
     if (typeOf(initial).element == ElementType::Index)
       initial = cast(initial, ElementType::F32, range);
     ProgramType type = typeOf(initial);
-    if (binding->role != NameRole::State)
+    if (binding->role != NameRole::State && binding->role != NameRole::Carry)
       type.scope = ValueScope::Token;
     const ValueId argument = newValue(type, name);
     names.push_back(name);
@@ -32,6 +32,7 @@ bool Elaborator::inRegion(Carried &carried, const std::function<void()> &body, S
   environments.back().scopes.push_back(std::move(scope));
   regions.push_back(&carried.region);
   body();
+  keepCarries();
   bool ok = true;
   for (size_t k = 0; k < carried.names.size(); ++k) {
     Binding &binding = environments.back().scopes.back()[carried.names[k]];
@@ -86,7 +87,7 @@ void Elaborator::substitute(ProgramRegion &region, ValueId from, ValueId to) {
 
 bool Elaborator::usesSite(const ProgramRegion &region) {
   return std::any_of(region.ops.begin(), region.ops.end(), [](const ProgramOp &op) {
-    return op.kind == OpKind::Attend || std::any_of(op.regions.begin(), op.regions.end(), usesSite);
+    return op.kind == OpKind::Attend || op.kind == OpKind::Keep || std::any_of(op.regions.begin(), op.regions.end(), usesSite);
   });
 }
 

@@ -147,16 +147,15 @@ void Elaborator::assign(const Identifier &name, Val value, SourceRange valueRang
         .also(binding->range, "declared here");
     return;
   }
-  if (value.poison() || binding->value.poison() || binding->role == NameRole::Carry) {
-    if (binding->role != NameRole::Carry)
-      binding->value = std::move(value);
+  if (value.poison() || binding->value.poison()) {
+    binding->value = std::move(value);
     return;
   }
   if (value.is(Kind::Tuple)) {
     error(ErrorCode::L0207, valueRange, "expected one value for `" + name.text + "`, but got " + describe(value));
     return;
   }
-  if (binding->role == NameRole::State) {
+  if (binding->role == NameRole::State || binding->role == NameRole::Carry) {
     // A state keeps its type.
     ValueId id = materialise(value, valueRange);
     if (id == kNone)
@@ -164,7 +163,9 @@ void Elaborator::assign(const Identifier &name, Val value, SourceRange valueRang
     if (typeOf(id).element == ElementType::Index)
       id = cast(id, ElementType::F32, valueRange);
     const ProgramType &declared = typeOf(binding->value.ref), actual = typeOf(id);
-    if (!sameAxes(declared.axes, actual.axes)) {
+    if (ValueId widened = actual.axes.empty() && binding->role == NameRole::Carry ? broadcast(id, declared.axes, valueRange) : kNone; widened != kNone) {
+      id = widened;
+    } else if (!sameAxes(declared.axes, actual.axes)) {
       Diagnostic &diagnostic = error(ErrorCode::L0205, valueRange,
                                      "expected " + show(declared) + " for the state `" + name.text + "`, but got " + show(actual));
       diagnostic.label("a state keeps its axes").also(binding->range, "declared here");
@@ -231,7 +232,7 @@ std::vector<std::string> Elaborator::carriedNames(const Block &block) {
   std::vector<std::string> assigned, result;
   collectAssigned(block, assigned);
   for (const std::string &name : assigned)
-    if (Binding *binding = lookup(name); binding && binding->role != NameRole::Index && binding->role != NameRole::Carry)
+    if (Binding *binding = lookup(name); binding && binding->role != NameRole::Index)
       result.push_back(name);
   return result;
 }
@@ -553,19 +554,73 @@ void Elaborator::elaborateInput(const InputStmt &stmt) {
   declare(stmt.name, {value, NameRole::Plain, stmt.name.range});
 }
 
+// The value that the token before left, or the start; what the name means at the end of its block is left for the next.
 void Elaborator::elaborateCarry(const CarryStmt &stmt) {
   std::optional<ProgramType> type;
-  if (stmt.type)
-    type = resolveType(*stmt.type);
-  Val value;
-  if (type && stmt.counts.empty())
-    value = Val::ofRuntime(deferredValue("`carry`", *type, stmt.range));
-  else
-    defer("`carry`", stmt.range);
+  if (stmt.type && !(type = resolveType(*stmt.type)))
+    return declare(stmt.name, {Val(), NameRole::Carry, stmt.name.range});
+  if (!stmt.counts.empty()) {
+    defer("a `carry` for each index", stmt.range);
+    return declare(stmt.name, {Val(), NameRole::Carry, stmt.name.range});
+  }
+  Val start = stmt.value ? evaluate(stmt.value.get(), type ? &*type : nullptr) : Val::ofFloat(0);
+  ValueId init = start.poison() ? kNone : materialise(start, stmt.range, type ? &*type : nullptr);
+  if (init != kNone && typeOf(init).element != ElementType::F32)
+    init = cast(init, ElementType::F32, stmt.range);
+  if (init != kNone && type && !sameAxes(type->axes, typeOf(init).axes)) {
+    const ValueId widened = broadcast(init, type->axes, stmt.range);
+    if (widened == kNone)
+      error(ErrorCode::L0205, stmt.value->range, "expected " + show(*type) + " for the carry `" + stmt.name.text + "`, but got " + show(typeOf(init)));
+    init = widened;
+  }
+  if (init == kNone)
+    return declare(stmt.name, {Val(), NameRole::Carry, stmt.name.range});
+  ProgramType kept = typeOf(init);
+  kept.scope = ValueScope::Token;
+  ProgramSite site;
+  site.state = true;
+  site.kvHeads = 1;
+  site.keyDim = site.valueDim = std::max<int64_t>(1, product(kept.axes));
+  path.push_back({stmt.name.text, {}});
+  Carry carry{stmt.name.text, kNone, {}, environments.size(), environments.back().scopes.size(), stmt.range};
+  std::vector<ValueId> operands{init};
+  carry.site = addSite(site, operands, stmt.range);
+  path.pop_back();
+  carry.indices.assign(operands.begin() + 1, operands.end());
+  ProgramOp &op = emit(OpKind::Recall, kept, operands, stmt.range);
+  op.ref = carry.site;
+  Val value = Val::ofRuntime(op.results[0]);
   if (stmt.restart)
     if (const auto *word = as<NameExpr>(stmt.restart); !word || word->name != "new_document")
-      (void)evaluate(stmt.restart.get());
+      if (Val restart = evaluate(stmt.restart.get()); !restart.poison())
+        value = select(restart, Val::ofRuntime(init), value, stmt.restart->range);
+  carries.push_back(carry);
   declare(stmt.name, {value, NameRole::Carry, stmt.name.range});
+}
+
+void Elaborator::keepCarries() {
+  while (!carries.empty() && carries.back().environment == environments.size() && carries.back().scope == environments.back().scopes.size()) {
+    const Carry carry = carries.back();
+    carries.pop_back();
+    Binding *binding = lookup(carry.name);
+    if (!binding || binding->value.poison())
+      continue;
+    std::vector<ValueId> operands{materialise(binding->value, carry.range)};
+    if (operands[0] == kNone)
+      continue;
+    operands.insert(operands.end(), carry.indices.begin(), carry.indices.end());
+    ProgramOp op;
+    op.kind = OpKind::Keep;
+    op.loc = loc(carry.range);
+    op.operands = operands;
+    op.ref = carry.site;
+    // As soon as the value is there: what follows may belong to a later stage.
+    std::vector<ProgramOp> &ops = regions.back()->ops;
+    auto made = std::find_if(ops.rbegin(), ops.rend(), [&](const ProgramOp &each) {
+      return std::find(each.results.begin(), each.results.end(), operands[0]) != each.results.end();
+    });
+    ops.insert(made == ops.rend() ? ops.end() : made.base(), std::move(op));
+  }
 }
 
 } // namespace loopc::frontend::sema

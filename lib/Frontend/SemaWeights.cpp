@@ -494,11 +494,16 @@ uint32_t Elaborator::addSite(ProgramSite site, std::vector<ValueId> &indices, So
     name += "." + std::to_string(count);
   site.path = name;
   // What a site leaves behind belongs to the call site: one set for each value of every enclosing stack's index, and of
-  // an inner loop's. The iterations of the outermost loop are the planes. Where nothing is kept there is one set a layer.
+  // an inner loop's. The iterations of a loop that is in nothing are the planes. Where nothing is kept there is one set a
+  // layer.
   const bool kept = loops.empty() || program.loops[loops.front().loop].kv.map != "recompute";
+  bool outermost = true;
   for (uint32_t v = 0; v < indexVars.size(); ++v) {
     const IndexVar &variable = indexVars[v];
-    if (!variable.active || (variable.loop && (!kept || v == loops.front().indexVar)))
+    if (!variable.active)
+      continue;
+    const bool planes = std::exchange(outermost, false);
+    if (variable.loop && (!kept || planes))
       continue;
     if (variable.high < 0) {
       defer("attention in an inner loop whose count has no upper end", range);

@@ -21,7 +21,7 @@ template <typename T> bool SourceMachine<T>::tokenOrder() {
     if (KVAttr kv = recur.getKvAttr())
       if (kv.getOrder() == CallOrder::token || kv.getHoles() == Holes::always_last || kv.getHoles() == Holes::last_if_hole)
         return true;
-  return false;
+  return forward.walk([](RecallOp) { return WalkResult::interrupt(); }).wasInterrupted();
 }
 
 template <typename T> bool SourceMachine<T>::wholeSequence() {
@@ -321,6 +321,40 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   return success();
 }
 
+// Tokens of a sequence run one after the other (tokenOrder()): what the one before left is there.
+template <typename T> LogicalResult SourceMachine<T>::evalState(Operation *op, OperandRange index) {
+  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, op->getAttrOfType<FlatSymbolRefAttr>("site"));
+  int64_t layer = 0;
+  for (auto [value, size] : llvm::zip(index, site.getTables().value_or(ArrayRef<int64_t>())))
+    layer = layer * size + (*this->get(value).whole)[0];
+  KVAttr kv;
+  for (Frame &frame : frames)
+    if (frame.op.getKvAttr() && !checking)
+      kv = frame.op.getKvAttr();
+  bool one = kv && kv.shares();
+  int64_t iteration = kv ? frames[0].iteration : 0;
+  auto recall = dyn_cast<RecallOp>(op);
+  V given = this->spread(this->get(recall ? recall.getInit() : cast<KeepOp>(op).getValue()));
+  V out = recall ? this->make(recall.getResult(), false) : V();
+  for (size_t r = 0; r < tokens.size(); ++r) {
+    if (!this->active[r])
+      continue;
+    const SourceRow<T> &row = tokens[r];
+    PlaneRows<T> &rows = row.sequence->planes[{site, layer, context, one ? 0 : iteration}];
+    if (!recall) {
+      rows.put(row.position, given.realRow(r), given.width, given.realRow(r), 0);
+      continue;
+    }
+    int64_t from = row.position - (one && iteration > 0 ? 0 : 1);
+    if (from >= 0 && !rows.has(from))
+      return this->fail(op, "expected a state that position " + Twine(from) + " left, but it left none");
+    std::copy_n(from < 0 ? given.realRow(r) : rows.k.data() + from * given.width, given.width, out.realRow(r));
+  }
+  if (recall)
+    this->set(recall.getResult(), out);
+  return success();
+}
+
 template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
   auto whole = [&](auto column) {
     V out = V::makeWhole(false, this->rows, 1);
@@ -363,6 +397,10 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
     return evalNoise(noise);
   if (auto attend = dyn_cast<AttendOp>(op))
     return evalAttend(attend);
+  if (auto recall = dyn_cast<RecallOp>(op))
+    return evalState(op, recall.getIndex());
+  if (auto keep = dyn_cast<KeepOp>(op))
+    return evalState(op, keep.getIndex());
   if (auto recur = dyn_cast<RecurOp>(op))
     return evalRecur(recur);
   if (auto check = dyn_cast<CheckOp>(op))

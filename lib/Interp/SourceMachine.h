@@ -48,6 +48,7 @@ private:
   mlir::LogicalResult evalFold(mlir::loop::FoldOp op);
   mlir::LogicalResult evalAttend(mlir::loop::AttendOp op);
   mlir::LogicalResult evalNoise(mlir::loop::NoiseOp op);
+  mlir::LogicalResult evalState(mlir::Operation *op, mlir::OperandRange index);
   mlir::LogicalResult readout(int64_t iteration);
   /// Has this token completed iteration `iteration` of the scheduled loop?
   bool ran(const SourceRow<T> &row, int64_t iteration);

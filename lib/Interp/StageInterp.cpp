@@ -63,7 +63,7 @@ public:
 
   LogicalResult evalOwn(Operation *op) override {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, FoldOp, RecurOp>(
+        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, FoldOp, RecallOp, KeepOp, RecurOp>(
             [&](auto known) { return eval(known); })
         .Case<TapOp>([](auto) { return success(); })
         .Default([&](Operation *other) {
@@ -240,6 +240,52 @@ private:
         storeElements(rowAt(*at, row, 0, head), at->site.element, k.realRow(r) + head * at->dim, at->dim);
         storeElements(rowAt(*at, row, 1, head), at->site.element, v.realRow(r) + head * at->dim, at->dim);
       }
+    }
+    set(op.getResult(), V::scalar(0));
+    return success();
+  }
+
+  /// A state is f32 in the bytes of a key row, then those of a value row.
+  void copyState(const SiteAt &at, int32_t row, float *values, int64_t count, bool write) {
+    int64_t half = (count + 1) / 2;
+    for (int part = 0; part < 2; ++part) {
+      uint8_t *kept = rowAt(at, row, part, 0);
+      float *here = values + part * half;
+      size_t bytes = size_t(part ? count - half : half) * sizeof(float);
+      write ? std::memcpy(kept, here, bytes) : std::memcpy(here, kept, bytes);
+    }
+  }
+  LogicalResult eval(RecallOp op) {
+    FailureOr<SiteAt> at = siteOf(op, op.getSiteAttr(), op.getIndex());
+    if (failed(at))
+      return failure();
+    bool one = at->plan.getPlanes().isConstant();
+    V out = get(op.getInit());
+    V result = make(op.getResult(), false);
+    for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {
+      if (!active[r])
+        continue;
+      std::copy_n(out.realRow(r), out.width, result.realRow(r));
+      int64_t iteration = call->iteration[lane], position = call->position[lane] - (one && iteration > 0 ? 0 : 1);
+      int32_t row = position < 0 ? -1 : rowId(*at, lane, planeAt(at->plan.getRead(), iteration, at->layer), position);
+      if (row >= 0)
+        copyState(*at, row, result.realRow(r), out.width, false);
+    }
+    set(op.getResult(), result);
+    return success();
+  }
+  LogicalResult eval(KeepOp op) {
+    FailureOr<SiteAt> at = siteOf(op, op.getSiteAttr(), op.getIndex());
+    if (failed(at))
+      return failure();
+    V value = get(op.getValue());
+    for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {
+      if (!active[r])
+        continue;
+      int32_t row = rowId(*at, lane, planeAt(at->plan.getWrite(), call->iteration[lane], at->layer), call->position[lane]);
+      if (row < 0)
+        return fail(op, "expected a row for position " + Twine(call->position[lane]) + ", but got none");
+      copyState(*at, row, value.realRow(r), value.width, true);
     }
     set(op.getResult(), V::scalar(0));
     return success();

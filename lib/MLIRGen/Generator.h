@@ -31,6 +31,7 @@ private:
   mlir::LogicalResult check(const Op &op);
   mlir::LogicalResult where(const Op &op);
   mlir::LogicalResult attend(const Op &op);
+  mlir::LogicalResult carry(const Op &op);
   /// The operands from `first` on.
   llvm::SmallVector<mlir::Value> operands(const Op &op, size_t first);
   /// Generates the region of `op` as the body of `made`: block arguments are an index (counted from `begin`), if `indexed`, and the

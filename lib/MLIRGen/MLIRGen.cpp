@@ -122,7 +122,7 @@ LogicalResult Generator::declarations() {
       tables.push_back(table.size);
     siteSymbols.push_back(symbol(site.path));
     loop::SiteOp::create(b, at(site.loc), b.getStringAttr(siteSymbols.back()), b.getI64IntegerAttr(site.kvHeads), b.getI64IntegerAttr(site.keyDim),
-                         tables.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(tables), loop::SitePlanAttr(), FlatSymbolRefAttr());
+                         site.state ? b.getUnitAttr() : UnitAttr(), tables.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(tables), loop::SitePlanAttr(), FlatSymbolRefAttr());
   }
   return success();
 }
@@ -178,6 +178,9 @@ LogicalResult Generator::op(const ProgramOp &op) {
     return where(op);
   case OpKind::Attend:
     return attend(op);
+  case OpKind::Recall:
+  case OpKind::Keep:
+    return carry(op);
   case OpKind::Tap:
     if (isa<RankedTensorType>(value(op, 0).getType()))
       loop::TapOp::create(b, at(op.loc), value(op, 0), op.name);
@@ -319,6 +322,22 @@ LogicalResult Generator::attend(const ProgramOp &op) {
                                        site.before ? b.getI64IntegerAttr(site.before) : IntegerAttr(), flag(site.first), flag(site.upto),
                                        flag(site.logSum), loop::OrderAttr());
   values[op.results[0]] = result;
+  return success();
+}
+
+LogicalResult Generator::carry(const ProgramOp &op) {
+  SmallVector<Value> indices;
+  for (size_t i = 1; i < op.operands.size(); ++i) {
+    FailureOr<Value> number = index(op, i);
+    if (failed(number))
+      return failure();
+    indices.push_back(*number);
+  }
+  auto site = FlatSymbolRefAttr::get(&context, siteSymbols[op.ref]);
+  if (op.kind == OpKind::Keep)
+    loop::KeepOp::create(b, at(op.loc), Type(), value(op, 0), site, indices, Value(), Value());
+  else
+    values[op.results[0]] = loop::RecallOp::create(b, at(op.loc), tensor(op.results[0]), site, indices, value(op, 0), Value(), Value());
   return success();
 }
 

@@ -66,7 +66,7 @@ LogicalResult checkLinear(Value value) {
     return success();
   Operation *consumer = nullptr;
   for (Operation *user : value.getUsers()) {
-    if (isa<LoadOp, KVAttendOp>(user))
+    if (isa<LoadOp, KVAttendOp, RecallOp>(user))
       continue;
     if (consumer) {
       bool later = user->getBlock() == consumer->getBlock() && user->isBeforeInBlock(consumer);
@@ -88,7 +88,14 @@ LogicalResult checkLinear(Value value) {
 /// L5: attention sees its own row: its site's last append is the one it follows.
 LogicalResult checkOwnRow(KVAttendOp attend) {
   Value cache = attend.getCache();
-  while (auto append = cache.getDefiningOp<KVAppendOp>()) {
+  while (Operation *before = cache.getDefiningOp()) {
+    if (auto keep = dyn_cast<KeepOp>(before)) {
+      cache = keep.getCache();
+      continue;
+    }
+    auto append = dyn_cast<KVAppendOp>(before);
+    if (!append)
+      break;
     if (append.getSiteAttr() == attend.getSiteAttr() && append.getIndex() == attend.getIndex())
       return success();
     cache = append.getCache();

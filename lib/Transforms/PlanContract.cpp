@@ -70,6 +70,10 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
         why = "tokens of the prompt see each other, so it is taken in by one call";
       }
     });
+    if (forward.walk([](RecallOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+      order = CallOrder::token;
+      why = "a token reads the state that the one before it has left";
+    }
     model.setContractAttr(ContractAttr::get(&getContext(), lag, group, order, couple));
     addRemark(model, RemarkId::ContractDerived, stringifyLag(lag), stringifyGrain(group), stringifyCallOrder(order),
               stringifyGrain(couple), why);

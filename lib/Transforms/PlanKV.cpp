@@ -145,14 +145,16 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
   }
 
   /// Planes of a site in the recurrence.
-  FailureOr<SitePlanAttr> planOf(AttendOp attend, SiteOp site, KVAttr kv, Type type, SiteOp &shape) {
+  FailureOr<SitePlanAttr> planOf(Operation *op, SiteOp site, KVAttr kv, Type type, SiteOp &shape) {
     MLIRContext *context = &getContext();
+    auto attend = dyn_cast<AttendOp>(op);
+    bool first = attend && attend.getFirst(), upto = attend && attend.getUpto();
     bool apart = kv.getMap() == KVMap::depth_indexed &&
                  (kv.getHoles() == Holes::refuse || kv.getHoles() == Holes::skip ||
-                  (attend.getFirst() && kv.getHoles() != Holes::always_last && kv.getHoles() != Holes::last_if_hole));
-    if ((attend.getFirst() || attend.getUpto()) && attend->getParentOfType<RecurOp>() && !apart)
-      return emitPlanError(attend, PlanError::L0615)
-                 << "expected a plane for every iteration, since rows of " << (attend.getFirst() ? "the first" : "each")
+                  (first && kv.getHoles() != Holes::always_last && kv.getHoles() != Holes::last_if_hole));
+    if ((first || upto) && op->getParentOfType<RecurOp>() && !apart)
+      return emitPlanError(op, PlanError::L0615)
+                 << "expected a plane for every iteration, since rows of " << (first ? "the first" : "each")
                  << " are read, but got " << kv.describe(),
              failure();
     AffineExpr d = getAffineDimExpr(0, context), zero = getAffineConstantExpr(0, context), plane = d, planes = d;
@@ -164,14 +166,14 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       AffineMap map = AffineMap::get(1, 0, plane);
       return SitePlanAttr::get(context, map, map, AffineMap::get(1, 0, planes), type);
     }
-    std::optional<LayerStep> step = getLayerStep(attend);
+    std::optional<LayerStep> step = attend ? getLayerStep(attend) : std::nullopt;
     if (!step)
-      return emitPlanError(attend, PlanError::L0611)
+      return emitPlanError(op, PlanError::L0611)
                  << "expected layers in the order of site @" << site.getSymName()
                  << ", since the policy counts them, but got layers under a condition or in another order",
              failure();
     if (shape && (shape.getHeads() != site.getHeads() || shape.getDim() != site.getDim()))
-      return emitPlanError(attend, PlanError::L0611)
+      return emitPlanError(op, PlanError::L0611)
                  << "expected keys [" << shape.getHeads() << ", " << shape.getDim() << "] as @" << shape.getSymName()
                  << " has, since layers share planes, but got [" << site.getHeads() << ", " << site.getDim() << "]",
              failure();
@@ -183,12 +185,13 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
   LogicalResult planSites(Operation *around, KVAttr kv, Type type, int64_t &bytes) {
     ModelOp model = getOperation();
     SiteOp shape;
-    WalkResult result = around->walk<WalkOrder::PreOrder>([&](AttendOp attend) {
-      if (attend->getParentOfType<CheckOp>() && isa<RecurOp>(around))
-        return WalkResult::advance(); // a site of the readout
-      auto site = lookup<SiteOp>(model, attend.getSiteAttr());
+    WalkResult result = around->walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (!isa<AttendOp, KeepOp>(op) || (op->getParentOfType<CheckOp>() && isa<RecurOp>(around)))
+        return WalkResult::advance(); // the latter: a site of the readout
+      auto name = op->getAttrOfType<FlatSymbolRefAttr>("site");
+      auto site = lookup<SiteOp>(model, name);
       if (!site) {
-        attend.emitOpError("expected the name of a loop.site, but got @") << attend.getSite();
+        op->emitOpError("expected the name of a loop.site, but got ") << name;
         return WalkResult::interrupt();
       }
       if (site.getPlan())
@@ -196,8 +199,17 @@ struct PlanKVPass : impl::LoopPlanKVBase<PlanKVPass> {
       int64_t tables = 1;
       for (int64_t table : site.getTables().value_or(ArrayRef<int64_t>()))
         tables *= table;
-      bytes += tables * 2 * int64_t(site.getHeads()) * int64_t(site.getDim()) * type.getIntOrFloatBitWidth() / 8;
-      FailureOr<SitePlanAttr> plan = planOf(attend, site, kv, type, shape);
+      int64_t width = type.getIntOrFloatBitWidth() / 8;
+      if (site.getState()) {
+        if (kv.getKeep() != KVKeep::last || (kv.shares() && !kv.onePlane())) {
+          emitPlanError(op, PlanError::L0611) << "expected states kept depth_indexed or single, but got " << kv.describe();
+          return WalkResult::interrupt();
+        }
+        // Half of the elements in the bytes of the key, half in those of the value, in f32 whatever type rows have.
+        site.setDim(llvm::divideCeil(int64_t(site.getDim()), 2) * 4 / width);
+      }
+      bytes += tables * 2 * int64_t(site.getHeads()) * int64_t(site.getDim()) * width;
+      FailureOr<SitePlanAttr> plan = planOf(op, site, kv, type, shape);
       if (failed(plan))
         return WalkResult::interrupt();
       site.setPlanAttr(*plan);

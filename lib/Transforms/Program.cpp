@@ -27,7 +27,7 @@ ForwardOp getForward(ModelOp model) {
 bool attends(Operation *op) {
   return op
       ->walk([](Operation *inner) {
-        return isa<AttendOp, KVAppendOp, KVAttendOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+        return isa<AttendOp, KVAppendOp, KVAttendOp, RecallOp, KeepOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
       })
       .wasInterrupted();
 }

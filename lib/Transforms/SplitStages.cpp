@@ -330,10 +330,10 @@ void Splitter::finish(StageIndex index) {
   replacer.addReplacement([&](CacheType) -> Type { return CacheType::get(b.getContext(), name); });
   replacer.recursivelyReplaceElementsIn(part.stage, /*replaceAttrs=*/false, /*replaceLocs=*/false,
                                         /*replaceTypes=*/true);
-  part.stage.walk([&](KVAppendOp append) {
-    if (index == Check)
+  part.stage.walk([&](Operation *op) {
+    if (index == Check || !isa<KVAppendOp, KeepOp>(op))
       return; // a site of the readout
-    if (auto site = lookup<SiteOp>(model, append.getSiteAttr()))
+    if (auto site = lookup<SiteOp>(model, op->getAttrOfType<FlatSymbolRefAttr>("site")))
       site.setStageAttr(name);
   });
 }

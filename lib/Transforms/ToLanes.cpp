@@ -247,6 +247,20 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
         map.map(fold.getResult(), FoldOp::create(b, loc, input.getType(), fold.getKindAttr(), input, fold.getBatchAttr()).getResult());
         return success();
       })
+      .Case([&](RecallOp recall) -> LogicalResult {
+        Value init = rowsOf(recall.getInit(), scope, loc);
+        map.map(recall.getResult(), RecallOp::create(b, loc, init.getType(), recall.getSiteAttr(), scalars(recall.getIndex()), init,
+                                                     scope.cache, scope.lanes));
+        return success();
+      })
+      .Case([&](KeepOp keep) -> LogicalResult {
+        if (scope.meant)
+          return keep.emitOpError("expected a carry outside of a `where` that differs by token, but got one inside");
+        scope.cache = KeepOp::create(b, loc, cacheType, rowsOf(keep.getValue(), scope, loc), keep.getSiteAttr(), scalars(keep.getIndex()),
+                                     scope.cache, scope.lanes)
+                          .getResult();
+        return success();
+      })
       .Case([&](TapOp tap) -> LogicalResult {
         if (tap->getParentOp() == forward)
           TapOp::create(b, loc, rowsOf(tap.getValue(), scope, loc), tap.getNameAttr());
@@ -456,7 +470,11 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
     }
 
   bool cached = attends(recur);
-  SmallVector<Value> states = rowsOf(recur.getStates(), scope, loc), carried = scalars(with);
+  SmallVector<Value> states = rowsOf(recur.getStates(), scope, loc), carried;
+  // Flags enter as numbers, which is what a bank field holds.
+  auto isFlag = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType().isInteger(1); };
+  for (Value value : scalars(with))
+    carried.push_back(isFlag(value) ? arith::UIToFPOp::create(b, loc, withElementType(value.getType(), b.getF32Type()), value) : value);
   // The runtime writes a draw of an iteration before the call that runs it.
   auto draws = llvm::to_vector(from.getOps<NoiseOp>());
   for (NoiseOp noise : draws)
@@ -477,9 +495,15 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
     for (auto [value, mapped] : outside)
       map.map(value, mapped);
   });
-  for (Value value : with) {
-    outside.emplace_back(value, map.lookup(value));
-    map.map(value, body->addArgument(withRows(map.lookup(value).getType(), inner), loc));
+  for (auto [value, number] : llvm::zip(with, carried)) {
+    Value before = map.lookup(value), inside = body->addArgument(withRows(number.getType(), inner), loc);
+    outside.emplace_back(value, before);
+    if (isFlag(before)) {
+      auto type = RankedTensorType::get(getFeatureShape(inside.getType()), b.getF32Type());
+      Value zero = spread(arith::ConstantOp::create(b, loc, b.getZeroAttr(type)), in, loc);
+      inside = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNE, inside, zero);
+    }
+    map.map(value, inside);
   }
   for (NoiseOp noise : draws)
     map.map(noise.getResult(), body->addArgument(withRows(noise.getResult().getType(), inner), loc));

@@ -203,7 +203,7 @@ void readPools(const Node &root, ModelInfo &m) {
       site.name = s.at("name").string();
       site.layers = s.at("layers").integer(1, 65536);
       site.heads = s.at("heads").integer(1, 65536);
-      site.dim = s.at("dim").integer(1, 65536);
+      site.dim = s.at("dim").integer(1, 1 << 30);
       site.offset = s.has("offset") ? s.at("offset").size() : 0;
       if (s.has("step_stride")) {
         site.firstStep = s.at("first_step").integer(0, 65535);

@@ -185,8 +185,10 @@ struct ProgramDraw {
 
 enum class MaskKind : uint8_t { Causal, Prefix, Whole, None };
 
-/// A call site of `attend`: what it leaves behind is keys and values of this shape.
+/// A call site of `attend`: what it leaves behind is keys and values of this shape. Or a `carry`: a state of `keyDim`
+/// elements in all.
 struct ProgramSite {
+  bool state = false;
   std::string path; ///< the labels on the way, with {k} as in weights
   std::vector<WeightTable> tables;
   int64_t kvHeads = 0, keyDim = 0, valueDim = 0;

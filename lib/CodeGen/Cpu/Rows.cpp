@@ -63,6 +63,8 @@ private:
         .Case([&](task::RopeOp op) { rope(op, operands); })
         .Case([&](task::EmbedOp op) { embed(op, operands); })
         .Case([&](task::AppendOp op) { append(op, operands); })
+        .Case([&](task::KeepOp op) { keep(op, operands); })
+        .Case([&](task::RecallOp op) { recall(op, operands); })
         .Case([&](task::AdvanceOp op) { advance(op, operands); });
   }
 
@@ -357,39 +359,86 @@ private:
     });
   }
 
-  void append(task::AppendOp op, ArrayRef<Operand> operands) {
-    Value iteration = ctx.column(offsetof(loopc_call, iteration), row);
-    Value position = ctx.column(offsetof(loopc_call, position), row);
-    Value sequence = ctx.column(offsetof(loopc_call, sequence), row);
-    Value record = e.at(ctx.field(ctx.call, offsetof(loopc_call, records), e.ptrType()), e.mul(sequence, sizeof(loopc_sequence)));
-    Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
-    Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
-    Value layer = e.c(0);
-    for (auto [value, step] : llvm::zip(op.getIndex(), op.getStrides()))
-      layer = e.add(layer, e.mul(ctx.index(value), step));
-    Value entry = e.add(e.mul(emitAffine(e, op.getPlane(), {iteration, layer}), stride), position);
-    Value id = e.widen(e.load(e.i32(), e.at(table, e.mul(entry, 4))));
-    e.when(e.cmp(arith::CmpIPredicate::sge, id, e.c(0)), [&] {
+  /// The row that a site has at a position: its id, and, once it is known to be one, the address of its key.
+  template <typename Site> struct SiteRow {
+    RowEmitter &rows;
+    Site op;
+    Value layer, id;
+    SiteRow(RowEmitter &rows, Site op, Value position) : rows(rows), op(op) {
+      Emit &e = rows.e;
+      PhaseContext &ctx = rows.ctx;
+      Value iteration = ctx.column(offsetof(loopc_call, iteration), rows.row);
+      Value sequence = ctx.column(offsetof(loopc_call, sequence), rows.row);
+      Value record = e.at(ctx.field(ctx.call, offsetof(loopc_call, records), e.ptrType()), e.mul(sequence, sizeof(loopc_sequence)));
+      Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
+      Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
+      layer = e.c(0);
+      for (auto [value, step] : llvm::zip(op.getIndex(), op.getStrides()))
+        layer = e.add(layer, e.mul(ctx.index(value), step));
+      Value entry = e.add(e.mul(emitAffine(e, op.getPlane(), {iteration, layer}), stride), position);
+      id = e.widen(e.load(e.i32(), e.at(table, e.mul(entry, 4))));
+    }
+    int64_t width() { return task::getByteWidth(op.getRows()); }
+    int64_t headBytes() { return LOOPC_PAGE_ROWS * static_cast<int64_t>(op.getDim()) * width(); }
+    Value address() {
+      Emit &e = rows.e;
       size_t pool = offsetof(loopc_memory, pools) + sizeof(loopc_pool) * op.getPool();
-      Value base = ctx.field(ctx.memory, pool + offsetof(loopc_pool, base), e.ptrType());
-      Value pageBytes = ctx.field(ctx.memory, pool + offsetof(loopc_pool, page_bytes), e.i64());
-      int64_t heads = op.getHeads(), dim = op.getDim(), width = task::getByteWidth(op.getRows());
-      int64_t headBytes = LOOPC_PAGE_ROWS * dim * width;
+      Value base = rows.ctx.field(rows.ctx.memory, pool + offsetof(loopc_pool, base), e.ptrType());
+      Value pageBytes = rows.ctx.field(rows.ctx.memory, pool + offsetof(loopc_pool, page_bytes), e.i64());
       Value page = e.at(base, e.mul(e.div(id, LOOPC_PAGE_ROWS), pageBytes));
-      page = e.at(page, static_cast<int64_t>(op.getOffset()) * width);
-      page = e.at(page, e.mul(e.rem(id, LOOPC_PAGE_ROWS), dim * width));
+      page = e.at(page, static_cast<int64_t>(op.getOffset()) * width());
+      page = e.at(page, e.mul(e.rem(id, LOOPC_PAGE_ROWS), static_cast<int64_t>(op.getDim()) * width()));
       if (!op.getPlane().isFunctionOfDim(1)) // else a row holds one layer
-        page = e.at(page, e.mul(layer, 2 * heads * headBytes));
+        page = e.at(page, e.mul(layer, 2 * static_cast<int64_t>(op.getHeads()) * headBytes()));
+      return page;
+    }
+  };
+  Value exists(Value id) { return e.cmp(arith::CmpIPredicate::sge, id, e.c(0)); }
+
+  void append(task::AppendOp op, ArrayRef<Operand> operands) {
+    SiteRow<task::AppendOp> to(*this, op, ctx.column(offsetof(loopc_call, position), row));
+    e.when(exists(to.id), [&] {
+      int64_t heads = op.getHeads(), dim = op.getDim(), width = to.width();
+      Value page = to.address();
       for (int kv = 0; kv < 2; ++kv)
         e.loop(heads, [&](Value head) {
           Operand from = operands[kv];
           from.address = e.at(from.address, e.mul(head, from.strides[0] * from.width()));
-          Value to = e.at(page, e.add(e.mul(head, headBytes), kv * heads * headBytes));
+          Value target = e.at(page, e.add(e.mul(head, to.headBytes()), kv * heads * to.headBytes()));
           e.pieces(dim, 2 * e.lanes(), [&](Value i, int64_t n) {
-            e.storeF32(op.getRows(), readF32(from, i, n), e.at(to, e.mul(i, width)));
+            e.storeF32(op.getRows(), readF32(from, i, n), e.at(target, e.mul(i, width)));
           });
         });
     });
+  }
+
+  /// The two halves of a state between a list and a row.
+  void copyState(int64_t count, Value list, Value kept, int64_t keptStep, bool write) {
+    int64_t half = (count + 1) / 2;
+    for (int part = 0; part < 2; ++part)
+      e.pieces(part ? count - half : half, 2 * e.lanes(), [&](Value i, int64_t n) {
+        Value here = e.at(list, e.mul(e.add(i, part * half), 4)), there = e.at(e.at(kept, part * keptStep), e.mul(i, 4));
+        e.store(e.load(e.vecF32(n), write ? here : there, 4), write ? there : here, 4);
+      });
+  }
+  void keep(task::KeepOp op, ArrayRef<Operand> operands) {
+    SiteRow<task::KeepOp> to(*this, op, ctx.column(offsetof(loopc_call, position), row));
+    e.when(exists(to.id), [&] { copyState(op.getShape()[0], operands[0].address, to.address(), to.headBytes(), true); });
+  }
+  void recall(task::RecallOp op, ArrayRef<Operand> operands) {
+    int64_t count = op.getShape()[0];
+    Value position = ctx.column(offsetof(loopc_call, position), row), before = e.sub(position, e.c(1));
+    if (op.getOwn())
+      before = e.select(e.cmp(arith::CmpIPredicate::sgt, ctx.column(offsetof(loopc_call, iteration), row), e.c(0)), position, before);
+    auto init = [&] {
+      e.pieces(count, 2 * e.lanes(), [&](Value i, int64_t n) {
+        e.store(e.load(e.vecF32(n), e.at(operands[0].address, e.mul(i, 4)), 4), e.at(operands[1].address, e.mul(i, 4)), 4);
+      });
+    };
+    e.when(exists(before), [&] {
+      SiteRow<task::RecallOp> from(*this, op, before);
+      e.when(exists(from.id), [&] { copyState(count, operands[1].address, from.address(), from.headBytes(), false); }, init);
+    }, init);
   }
 
   void advance(task::AdvanceOp op, ArrayRef<Operand> operands) {

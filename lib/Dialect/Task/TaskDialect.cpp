@@ -44,6 +44,8 @@ bool GemmOp::isElementwise() { return true; }
 bool AdvanceOp::writesColumns() { return true; }
 int64_t AppendOp::getPoolWritten() { return getPool(); }
 int64_t AttendOp::getPoolRead() { return getPool(); }
+int64_t KeepOp::getPoolWritten() { return getPool(); }
+int64_t RecallOp::getPoolRead() { return getPool(); }
 
 // The region's arguments are elements of `ins` (after `first` others), its yield gives elements of `outs`.
 static LogicalResult verifyRegion(Operation *op, ValueRange ins, ValueRange outs, ArrayRef<int64_t> shape,

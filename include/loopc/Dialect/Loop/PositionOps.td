@@ -27,3 +27,39 @@ def Loop_AttendOp : Loop_Op<"attend", SourceForm> {
     (`softcap` `(` $softcap^ `)`)? (`mask` `(` $mask^ `)`)? (`before` `(` $before^ `)`)? (`first` $first^)? (`upto` $upto^)? (`log_sum` $log_sum^)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($k) `,` type($v) `->` type($result)}];
   let hasVerifier = 1;
 }
+def Loop_RecallOp : Loop_Op<"recall", AnyForm, [AttrSizedOperandSegments, AllTypesMatch<["init", "result"]>]> {
+  let summary = "the state that the position before has left at its site; `init` where there is none";
+  let description = [{
+    Reads the row of the position before in the plane of the iteration. Under `single` it reads the plane that all
+    iterations write: the row of the iteration before, or, in the first one, of the position before. In LANES `cache`
+    and `lanes` are there.
+
+    ```mlir
+    // with %zero : tensor<4xf32>, %x : tensor<4xf32>
+    loop.site @S kv heads 1 dim 4 state
+    %s = loop.recall @S init(%zero) : tensor<4xf32>
+    %n = arith.addf %s, %x : tensor<4xf32>
+    loop.keep %n at @S : tensor<4xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$site, Variadic<Index>:$index, AnyRankedTensor:$init, Optional<Loop_CacheType>:$cache,
+                       Optional<Loop_LanesType>:$lanes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{$site (`[` $index^ `]`)? `init` `(` $init `)` (`in` $cache^ `lanes` $lanes `(` type($cache) `,` type($lanes) `)`)?
+    attr-dict `:` type($result)}];
+}
+def Loop_KeepOp : Loop_Op<"keep", AnyForm, [AttrSizedOperandSegments]> {
+  let summary = "leaves a state at its site for the next position; f32, whatever type keys have";
+  let description = [{
+    ```mlir
+    // with %x : tensor<4xf32>
+    loop.site @S kv heads 1 dim 4 state
+    loop.keep %x at @S : tensor<4xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$value, FlatSymbolRefAttr:$site, Variadic<Index>:$index, Optional<Loop_CacheType>:$cache,
+                       Optional<Loop_LanesType>:$lanes);
+  let results = (outs Optional<Loop_CacheType>:$result);
+  let assemblyFormat = [{$value `at` $site (`[` $index^ `]`)? `:` type($value) (`in` $cache^ `lanes` $lanes `(` type($cache) `,` type($lanes) `)`)?
+    attr-dict (`->` type($result)^)?}];
+}

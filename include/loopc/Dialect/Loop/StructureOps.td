@@ -75,15 +75,17 @@ def Loop_WeightOp : Loop_Op<"weight", AnyForm, [Symbol]> {
 }
 
 def Loop_SiteOp : Loop_Op<"site", AnyForm, [Symbol]> {
-  let summary = "a place that leaves keys and values behind; with `tables`, one for each layer";
+  let summary = "a place that leaves keys and values behind, or a state; with `tables`, one for each layer";
   let description = [{
+    `state`: what is left is one f32 value of `dim` elements (`loop.keep`), kept in the bytes of a key and a value.
+
     ```mlir
     loop.site @attn kv heads 2 dim 64 tables [24]
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$dim, OptionalAttr<DenseI64ArrayAttr>:$tables,
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$dim, UnitAttr:$state, OptionalAttr<DenseI64ArrayAttr>:$tables,
                        OptionalAttr<Loop_SitePlanAttr>:$plan, OptionalAttr<FlatSymbolRefAttr>:$stage);
-  let assemblyFormat = [{$sym_name `kv` `heads` $heads `dim` $dim (`tables` $tables^)? (`plan` `(` $plan^ `)`)?
+  let assemblyFormat = [{$sym_name `kv` `heads` $heads `dim` $dim (`state` $state^)? (`tables` $tables^)? (`plan` `(` $plan^ `)`)?
                          (`stage` $stage^)? attr-dict}];
 }
 

@@ -395,4 +395,34 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
   let assemblyFormat = !strconcat(sitePrint, "`scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`ahead` $ahead^)? (`before` $before^)? (`upto` $upto^)? (`log_sum` $log_sum^)? (`sparse` $sparse^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
 }
 
+/// The bytes of a key row, then those of a value row, as f32.
+def Task_RecallOp : Task_SiteOp<"recall", ["getPoolRead"]> {
+  let summary = "the state that was left at a site: ins init, outs o of shape [elements]";
+  let description = [{
+    That of the position before in plane `plane`, `init` at position 0. `own`: after the first iteration the row of the
+    lane's own position, which the iteration before has written.
+
+    ```mlir
+    // with %i : !task.mem<128, f32>, %o : !task.mem<128, f32>
+    task.recall pool 0 offset 0 strides [] heads 1 dim 64 plane affine_map<(d) -> (d)> rows f32
+        ins(%i : !task.mem<128, f32>) outs(%o : !task.mem<128, f32>) shape [128] views [#task.view<0, [1]>, #task.view<0, [1]>]
+    ```
+  }];
+  let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site,
+                       (ins UnitAttr:$own));
+  let assemblyFormat = !strconcat(sitePrint, "(`own` $own^)? `ins` `(` $ins `:` type($ins) `)` `outs` `(` $outs `:` type($outs) `)` `shape` $shape `views` $views attr-dict");
+}
+def Task_KeepOp : Task_SiteOp<"keep", ["getPoolWritten"]> {
+  let summary = "leaves a state: ins x of shape [elements]";
+  let description = [{
+    ```mlir
+    // with %x : !task.mem<128, f32>
+    task.keep pool 0 offset 0 strides [] heads 1 dim 64 plane affine_map<(d) -> (d)> rows f32
+        ins(%x : !task.mem<128, f32>) shape [128] views [#task.view<0, [1]>]
+    ```
+  }];
+  let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site);
+  let assemblyFormat = !strconcat(sitePrint, "`ins` `(` $ins `:` type($ins) `)` (`outs` `(` $outs^ `:` type($outs) `)`)? `shape` $shape `views` $views attr-dict");
+}
+
 #endif
