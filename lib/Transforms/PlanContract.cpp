@@ -71,6 +71,7 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
       }
     });
     if (forward.walk([](RecallOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+      lag = Lag::end; // so no run can ask for another order
       order = CallOrder::token;
       why = "a token reads the state that the one before it has left";
     }
