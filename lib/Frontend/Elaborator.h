@@ -148,15 +148,18 @@ struct LoopContext {
 
 /// How a loop chooses its points (SemaSolver.cpp).
 struct Solver {
-  bool mixes = false; ///< anderson; else the value of the map is the next point
+  enum class Method { Picard, Anderson, Broyden };
+  Method method = Method::Picard;
   int64_t slots = 0;
   Val mixing, ridge;
   std::string state;
   SourceRange range;
   ProgramAxis slot;
-  ValueId points = kNone, values = kNone, gram = kNone; ///< arguments of the body
-  Val turn, point;
-  std::vector<ValueId> yields; ///< what these three become
+  Val turn, point; ///< of this iteration
+  struct Kept {
+    ValueId argument = kNone, yield = kNone;
+  };
+  std::vector<Kept> memory; ///< states that are the solver's own, zero at the start
 };
 
 struct ConfigSlot {
@@ -406,6 +409,17 @@ private:
   void beginSolve(Solver &solver, ValueId index);
   void endSolve(Solver &solver);
   std::vector<Val> mixingWeights(const Solver &solver, const Val &count);
+  Val nextOfAnderson(Solver &solver, const Val &value);
+  void keepForAnderson(Solver &solver, const Val &value);
+  Val nextOfBroyden(Solver &solver, const Val &value);
+  void keepForBroyden(Solver &solver, const Val &value);
+  Val slotOfTurn(const Solver &solver, const Val &turn);
+  /// The state `which` of the solver.
+  static Val remembered(const Solver &solver, size_t which) { return Val::ofRuntime(solver.memory[which].argument); }
+  /// `to`, a list over the slots, with `what` in place of the entry where `here` holds.
+  Val putSlot(const Solver &solver, const Val &to, const Val &here, const Val &what);
+  /// Products of the entries of a list with a value, summed over the features and, for a state per token, over the sequence.
+  Val slotProducts(const Val &list, const Val &value, SourceRange range);
   Val elementAt(ValueId of, const std::vector<int64_t> &index, SourceRange range);
   Val counted(const ProgramAxis &axis, SourceRange range);
 

@@ -410,15 +410,15 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
     carried.region.arguments.push_back(previous.argument);
     carried.region.yields.push_back(previousYields[k]);
   }
-  if (solver && !solver->yields.empty()) {
-    const ValueId arguments[] = {solver->points, solver->values, solver->gram};
-    for (size_t k = 0; k < 3; ++k) {
-      carried.names.push_back(program.values[arguments[k]].name);
-      carried.initial.push_back(constant(0, typeOf(arguments[k]), solver->range));
-      carried.region.arguments.push_back(arguments[k]);
-      carried.region.yields.push_back(solver->yields[k]);
+  if (solver)
+    for (const Solver::Kept &kept : solver->memory) {
+      if (kept.yield == kNone)
+        return;
+      carried.names.push_back(program.values[kept.argument].name);
+      carried.initial.push_back(constant(0, typeOf(kept.argument), solver->range));
+      carried.region.arguments.push_back(kept.argument);
+      carried.region.yields.push_back(kept.yield);
     }
-  }
   carried.region.exit = exit;
   if (stmt.clause("kv") && program.loops[loopId].kv.map != "recompute" && !usesSite(carried.region) && !program.loops[loopId].hasExit)
     diags.warning(ErrorCode::L0412, stmt.clause("kv")->range, "nothing in this loop attends, so there are no keys and values to keep");

@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The body is a map x -> f(x). Its state stands for the value: outside, in exits and traces it is f of the newest point.
-// What the solver remembers are states of the loop like any other, so no later form knows of solvers:
+// What the solver remembers are states of the loop like any other, so no later form knows of solvers. Anderson's:
 //   solver.x, solver.f [slots, …]   the last points and their values; iteration j uses slot j mod slots
 //   solver.gram [slots, slots]      products of the residuals f - x, summed over the features and, for a state per token,
 //                                   over the sequence
 // Anderson mixing (Anderson 1965; Walker and Ni 2011): x = sum over i of a_i (mixing f_i + (1 - mixing) x_i), where a
 // minimises |sum of a_i (f_i - x_i)|^2 + ridge |a|^2 under sum of a_i = 1. The first two points are the start and its
 // value. The system is small, so its elimination is written out over the slots; the loop itself stays rolled.
+// Broyden's: SemaBroyden.cpp.
 
 #include "Elaborator.h"
 
@@ -25,12 +26,15 @@ std::optional<Solver> Elaborator::solverOf(const LoopClause &by, const std::vect
     if (Val value = configValue(name); value.is(Kind::Word))
       name = value.text;
   solver.range = by.range;
-  solver.mixes = name == "anderson";
-  if (!solver.mixes && name != "picard") {
-    error(ErrorCode::L0220, by.value->range, "expected a solver (picard, anderson), but got `" + (name.empty() ? sourceText(by.value->range) : name) + "`")
+  static const std::map<std::string, Solver::Method> methods = {
+      {"picard", Solver::Method::Picard}, {"anderson", Solver::Method::Anderson}, {"broyden", Solver::Method::Broyden}};
+  auto method = methods.find(name);
+  if (method == methods.end()) {
+    error(ErrorCode::L0220, by.value->range, "expected a solver (picard, anderson, broyden), but got `" + (name.empty() ? sourceText(by.value->range) : name) + "`")
         .help("`by anderson(5)` mixes the last five points; `by picard` takes the value of the map as the next point");
     return std::nullopt;
   }
+  solver.method = method->second;
   std::string of;
   solver.mixing = Val::ofFloat(1);
   solver.ridge = Val::ofFloat(1e-4);
@@ -55,8 +59,10 @@ std::optional<Solver> Elaborator::solverOf(const LoopClause &by, const std::vect
       return std::nullopt;
     }
   }
-  if (solver.mixes && (solver.slots < 1 || solver.slots > 32)) {
-    error(ErrorCode::L0206, by.range, "expected 1 to 32 points to mix, but got " + std::to_string(solver.slots));
+  // The system of Anderson's weights is written out; Broyden's steps are only added up.
+  const int64_t most = solver.method == Solver::Method::Anderson ? 32 : 1024;
+  if (solver.method != Solver::Method::Picard && (solver.slots < 1 || solver.slots > most)) {
+    error(ErrorCode::L0206, by.range, "expected 1 to " + std::to_string(most) + " points to remember, but got " + std::to_string(solver.slots));
     return std::nullopt;
   }
   if (of.empty() && states.size() == 1)
@@ -98,7 +104,7 @@ std::vector<Val> Elaborator::mixingWeights(const Solver &solver, const Val &coun
     filled[k] = op(Fn::Lt, Val::ofFloat(static_cast<double>(k)), count);
   for (size_t k = 0; k < m; ++k)
     for (size_t i = k; i < m; ++i) {
-      Val entry = elementAt(solver.gram, {static_cast<int64_t>(i), static_cast<int64_t>(k)}, range);
+      Val entry = elementAt(solver.memory[2].argument, {static_cast<int64_t>(i), static_cast<int64_t>(k)}, range);
       if (i == k)
         entry = op(Fn::Add, entry, solver.ridge);
       for (size_t s = 0; s < k; ++s)
@@ -136,74 +142,97 @@ std::vector<Val> Elaborator::mixingWeights(const Solver &solver, const Val &coun
 
 /// At the start of the body: the state becomes the point of this iteration.
 void Elaborator::beginSolve(Solver &solver, ValueId index) {
-  const SourceRange range = solver.range;
   Binding *binding = lookup(solver.state);
-  if (!solver.mixes || !binding || !binding->value.is(Kind::Runtime))
+  if (solver.method == Solver::Method::Picard || !binding || !binding->value.is(Kind::Runtime))
     return;
-  auto op = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
-  const Val value = binding->value;
-  const ProgramType type = typeOf(value.ref);
+  const ProgramType type = typeOf(binding->value.ref);
   if (type.element != ElementType::F32) {
-    error(ErrorCode::L0207, range, "expected a state of real numbers to solve for, but got " + show(type));
-    solver.mixes = false;
+    error(ErrorCode::L0207, solver.range, "expected a state of real numbers to solve for, but got " + show(type));
+    solver.method = Solver::Method::Picard;
     return;
   }
   solver.slot = {"slot", solver.slots};
-  ProgramType list = type, square = type;
-  list.axes.insert(list.axes.begin(), solver.slot);
-  square.axes = {{"other slot", solver.slots}, solver.slot};
-  solver.points = newValue(list, "solver.x");
-  solver.values = newValue(list, "solver.f");
-  solver.gram = newValue(square, "solver.gram");
-  solver.turn = Val::ofRuntime(cast(index, ElementType::F32, range));
-  std::vector<Val> weights = mixingWeights(solver, op(Fn::Min, solver.turn, Val::ofFloat(static_cast<double>(solver.slots))));
-  Val mixed;
-  for (size_t k = 0; k < weights.size(); ++k) {
-    auto slotOf = [&](ValueId of) {
-      return Val::ofRuntime(reshape(sliceValue(of, 0, static_cast<int64_t>(k), {"1", 1}, range).ref, type.axes, range));
-    };
-    Val point = slotOf(solver.values);
-    if (!(solver.mixing.numeric() && solver.mixing.number() == 1))
-      point = op(Fn::Add, op(Fn::Mul, solver.mixing, point), op(Fn::Mul, op(Fn::Sub, Val::ofFloat(1), solver.mixing), slotOf(solver.points)));
-    point = op(Fn::Mul, weights[k], point);
-    mixed = k ? op(Fn::Add, mixed, point) : point;
-  }
-  solver.point = select(op(Fn::Lt, solver.turn, Val::ofFloat(2)), value, mixed, range);
+  solver.turn = Val::ofRuntime(cast(index, ElementType::F32, solver.range));
+  solver.point = solver.method == Solver::Method::Anderson ? nextOfAnderson(solver, binding->value) : nextOfBroyden(solver, binding->value);
   binding->value = solver.point;
 }
 
-/// At its end: the point and its value take the slot of the oldest.
+/// At its end: what the solver learns from the point and its value.
 void Elaborator::endSolve(Solver &solver) {
-  const SourceRange range = solver.range;
   Binding *binding = lookup(solver.state);
-  if (!solver.mixes || !binding || binding->value.poison() || solver.point.poison())
+  if (solver.method == Solver::Method::Picard || !binding || binding->value.poison() || solver.point.poison()) {
+    solver.memory.clear();
     return;
-  auto op = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
-  const ProgramType list = typeOf(solver.points), type = typeOf(solver.point.ref);
-  ProgramType square = typeOf(solver.gram);
-  const Val count = Val::ofFloat(static_cast<double>(solver.slots));
-  const Val turns = unary(Fn::Floor, op(Fn::Div, solver.turn, count), range);
-  const Val place = op(Fn::Sub, solver.turn, op(Fn::Mul, turns, count));
-  const Val here = op(Fn::Eq, counted(solver.slot, range), place), there = op(Fn::Eq, counted(square.axes[0], range), place);
-  auto put = [&](ValueId to, const Val &what) {
-    const ValueId wide = broadcast(what.ref, list.axes, range);
-    return select(Val::ofRuntime(broadcast(here.ref, list.axes, range)), Val::ofRuntime(wide), Val::ofRuntime(to), range);
-  };
-  const Val points = put(solver.points, solver.point), values = put(solver.values, binding->value);
-  const Val residual = op(Fn::Sub, binding->value, solver.point);
-  Val row = op(Fn::Mul, op(Fn::Sub, values, points), residual);
+  }
+  solver.method == Solver::Method::Anderson ? keepForAnderson(solver, binding->value) : keepForBroyden(solver, binding->value);
+}
+
+Val Elaborator::putSlot(const Solver &solver, const Val &to, const Val &here, const Val &what) {
+  const std::vector<ProgramAxis> axes = typeOf(to.ref).axes; // a copy: values are added
+  const ValueId wide = broadcast(what.ref, axes, solver.range);
+  return select(Val::ofRuntime(broadcast(here.ref, axes, solver.range)), Val::ofRuntime(wide), to, solver.range);
+}
+
+Val Elaborator::slotProducts(const Val &list, const Val &value, SourceRange range) {
+  Val products = binary(Fn::Mul, list, value, range, range, range);
+  if (products.poison())
+    return products;
   std::vector<size_t> axes;
-  for (size_t k = 1; k < list.axes.size(); ++k)
+  for (size_t k = 1; k < typeOf(list.ref).axes.size(); ++k)
     axes.push_back(k);
   if (!axes.empty())
-    row = reduceValue(Fn::Sum, row.ref, axes, range);
-  if (type.scope == ValueScope::Token)
-    row = foldValue(Fn::Sum, row.ref, ValueScope::Sequence, range);
-  const ValueId other = reshape(row.ref, {square.axes[0]}, range);
-  auto widened = [&](ValueId value) { return Val::ofRuntime(broadcast(value, square.axes, range)); };
-  Val gram = select(widened(here.ref), widened(other), Val::ofRuntime(solver.gram), range);
-  gram = select(widened(there.ref), widened(row.ref), gram, range);
-  solver.yields = {points.ref, values.ref, gram.ref};
+    products = reduceValue(Fn::Sum, products.ref, axes, range);
+  if (typeOf(products.ref).scope == ValueScope::Token)
+    products = foldValue(Fn::Sum, products.ref, ValueScope::Sequence, range);
+  return products;
+}
+
+Val Elaborator::nextOfAnderson(Solver &solver, const Val &value) {
+  const SourceRange range = solver.range;
+  auto op = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
+  const ProgramType type = typeOf(value.ref);
+  ProgramType list = type, square = type;
+  list.axes.insert(list.axes.begin(), solver.slot);
+  square.axes = {{"other slot", solver.slots}, solver.slot};
+  solver.memory = {{newValue(list, "solver.x")}, {newValue(list, "solver.f")}, {newValue(square, "solver.gram")}};
+  std::vector<Val> weights = mixingWeights(solver, op(Fn::Min, solver.turn, Val::ofFloat(static_cast<double>(solver.slots))));
+  Val mixed;
+  for (size_t k = 0; k < weights.size(); ++k) {
+    auto slotOf = [&](const Val &of) {
+      return Val::ofRuntime(reshape(sliceValue(of.ref, 0, static_cast<int64_t>(k), {"1", 1}, range).ref, type.axes, range));
+    };
+    Val point = slotOf(remembered(solver, 1));
+    if (!(solver.mixing.numeric() && solver.mixing.number() == 1))
+      point = op(Fn::Add, op(Fn::Mul, solver.mixing, point), op(Fn::Mul, op(Fn::Sub, Val::ofFloat(1), solver.mixing), slotOf(remembered(solver, 0))));
+    point = op(Fn::Mul, weights[k], point);
+    mixed = k ? op(Fn::Add, mixed, point) : point;
+  }
+  return select(op(Fn::Lt, solver.turn, Val::ofFloat(2)), value, mixed, range);
+}
+
+/// Number of the slot of iteration `turn`.
+Val Elaborator::slotOfTurn(const Solver &solver, const Val &turn) {
+  const SourceRange range = solver.range;
+  auto op = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
+  const Val count = Val::ofFloat(static_cast<double>(solver.slots));
+  const Val turns = unary(Fn::Floor, op(Fn::Div, turn, count), range);
+  return op(Fn::Sub, turn, op(Fn::Mul, turns, count));
+}
+
+/// The point and its value take the slot of the oldest.
+void Elaborator::keepForAnderson(Solver &solver, const Val &value) {
+  const SourceRange range = solver.range;
+  auto op = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
+  const ProgramType square = typeOf(solver.memory[2].argument);
+  const Val place = slotOfTurn(solver, solver.turn);
+  const Val here = op(Fn::Eq, counted(solver.slot, range), place), there = op(Fn::Eq, counted(square.axes[0], range), place);
+  const Val points = putSlot(solver, remembered(solver, 0), here, solver.point), values = putSlot(solver, remembered(solver, 1), here, value);
+  const Val row = slotProducts(op(Fn::Sub, values, points), op(Fn::Sub, value, solver.point), range);
+  const Val other = Val::ofRuntime(reshape(row.ref, {square.axes[0]}, range));
+  const Val gram = putSlot(solver, putSlot(solver, remembered(solver, 2), here, other), there, row);
+  solver.memory[0].yield = points.ref;
+  solver.memory[1].yield = values.ref;
+  solver.memory[2].yield = gram.ref;
 }
 
 } // namespace loopc::frontend::sema

@@ -52,6 +52,9 @@ std::vector<CaseFiles> readCases(const std::string &directory) {
     if (files.json.contains("run"))
       for (const auto &[key, value] : files.json["run"].items()) {
         files.facts.run.insert(key);
+        if (value.is_object())
+          for (const auto &[inner, each] : value.items())
+            files.facts.run.insert(key + "." + inner);
         if (value.is_string())
           files.facts.text[key] = value;
       }
@@ -239,6 +242,16 @@ private:
     plan.configName = directory + "/" + config;
     plan.weights = directory + "/" + weights;
     plan.config = parseJson(readFile(plan.configName), plan.configName);
+    for (const Rule &rule : table.rules) {
+      Scope captures;
+      if (rule.kind != Rule::Kind::Config || !words::matchText(rule.name, files.name, captures))
+        continue;
+      std::string key = words::interpolate(table, rule.reason, rule.place, captures);
+      if (!plan.config.is_object() || !plan.config.contains(key))
+        failExpected(plan.configName, "an entry `" + key + "` (" + table.file + ")", "none");
+      plan.config = nlohmann::json(plan.config[key]);
+      break;
+    }
     auto apply = [&](const auto &at) {
       if (!at.contains("config_overrides"))
         return;

@@ -90,6 +90,7 @@ struct CasePlan {
   std::map<int64_t, CaseTensor> tokensOf;          ///< of single sequences: their prompts
   int64_t lead = 0;                                ///< positions before the given tokens
   int64_t restarts = 1;                            ///< sequences that every given one stands for
+  int64_t loops = 0;                               ///< iterations whatever the settings say
   bool carries = false;                            ///< rows that leave are replaced; segments are what follows
   std::vector<CaseTensor> tokensAt, labelsAt;      ///< by segment
   std::map<std::string, std::vector<CaseTensor>> drawsAt;
@@ -138,6 +139,8 @@ struct SequenceRun {
   int64_t minLoops = 1, checkEvery = 1, untested = 0; ///< of tests; the first rows without
   std::map<std::string, rt::Observation> observed;
   std::map<std::string, std::vector<LayerTaps>> layers;
+  int64_t restarts = 1;               ///< runs of the same sequence that stand together
+  std::shared_ptr<SequenceRun> ahead; ///< of a carry: by segment, the segment that would have followed with the same data
   SequenceValue keys, values, planes, present;
 };
 
@@ -175,6 +178,12 @@ SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr,
 
 /// `stablemax_loss`, `accuracy`, `exact` of logits and labels, `bce` of a logit and a target, `agrees` of a logit and a flag.
 SequenceValue lossValue(const std::string &name, const SequenceValue &a, const SequenceValue &b);
+
+/// Functions that look at all restarts of a sequence: `movement`, `ranked`, `settled`, `restarts_count`.
+bool isOfRestarts(const words::Expr &expr);
+/// Their value from the traces of the logits; one entry for each sequence, of a count one in all.
+std::vector<SequenceValue> ofRestarts(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
+                                      const std::vector<SequenceValue> &logits, const std::vector<SequenceRun> &runs);
 
 /// The name of the tap behind `layer(stack, index, NAME)` or `turn(loop, index, NAME)`.
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);

@@ -178,7 +178,7 @@ private:
     }
     if (name == "stablemax_loss" || name == "accuracy" || name == "exact" || name == "bce" || name == "agrees")
       return lossValue(name, value(expr.args[0]), value(expr.args[1]));
-    if (name == "greedy" || name == "over_batch" || name == "total") // which runs, and what becomes of them, is seen where outputs are compared
+    if (name == "greedy" || name == "over_batch" || name == "total" || isOfRestarts(expr)) // which runs, and what becomes of them, is seen where outputs are compared
       return value(expr.args[0]);
     if (name == "steps" || name == "left") {
       int64_t most = name == "left" ? int64_t(words::evaluateNumber(table, expr.args[0], scope)) : 0, ran = run.ran.empty() ? 0 : run.ran.back();
@@ -200,6 +200,11 @@ private:
     }
     if (name == "sequence_of")
       return value(expr.args[1]);
+    if (name == "ahead") {
+      if (!run.ahead)
+        table.fail(expr.place, "the segments of a carry", "one run");
+      return Evaluator(table, scope, *run.ahead).value(expr.args[0]);
+    }
     if (name == "at") {
       SequenceValue all = value(expr.args[0]), result = slice(all, 0, 0);
       for (const nlohmann::json &step : words::evaluate(table, expr.args[1], scope))
@@ -541,6 +546,8 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
         x /= expr.text == "total" ? 1 : double(pass.size());
       pass.resize(1);
     }
+  for (size_t n = 0; n < passes.size() && isOfRestarts(expr); ++n)
+    values[n] = ofRestarts(table, expr, output.scope, values[n], passes[n]);
   auto shapeIs = [&](const std::string &axis, int64_t wanted, int64_t got) {
     if (wanted == got)
       return true;

@@ -126,6 +126,8 @@ private:
       else
         options.knobs[setting.name] = float(value);
     }
+    if (plan.loops)
+      options.loops = int32_t(plan.loops);
     for (const auto &[name, tensor] : plan.given) {
       int64_t iterations = tensor.size('T');
       if (options.loops < 0)
@@ -274,6 +276,7 @@ private:
       run.end = endOf(b);
       run.prompt = prompt;
       run.lead = plan.lead;
+      run.restarts = plan.restarts;
       rt::SequenceOptions options = optionsOf(n, b, run.pad, prompt);
       run.minLoops = std::max(1, options.minLoops);
       run.checkEvery = std::max(1, options.checkEvery);
@@ -379,29 +382,29 @@ private:
     int64_t segments = int64_t(plan.tokensAt.size()), most = optionsOf(0, 0, 0, length).loops;
     if (most < 0)
       most = info.count ? info.count->value : 1;
-    std::vector<std::vector<SequenceRun>> from; // a sequence for every row that begins in a segment
-    for (int64_t n = 0; n < segments; ++n)
+    std::vector<std::vector<SequenceRun>> from, twins; // a sequence for every row that begins in a segment; without exits
+    bool ahead = usesCall("ahead");
+    for (int64_t n = 0; n < segments; ++n) {
       from.push_back(CaseRunner(fromSegment(plan, size_t(n), most), table, executor).run().forced.at(0));
+      if (!ahead)
+        continue;
+      CasePlan endless = fromSegment(plan, size_t(n), most + 1);
+      endless.loops = most + 1;
+      endless.exits = rt::ExitMode::Off;
+      twins.push_back(CaseRunner(endless, table, executor).run().forced.at(0));
+    }
     std::vector<SequenceRun> rows = from.at(0);
     for (size_t b = 0; b < rows.size(); ++b) {
       SequenceRun &row = rows[b];
-      size_t positions = size_t(row.positions);
-      auto resize = [&](std::vector<float> &values, size_t width) { values.assign(positions * size_t(segments) * width, 0); };
-      resize(row.iterationLogits, size_t(row.vocab));
-      for (auto &[name, seen] : row.observed)
-        resize(seen.iterations, seen.prelude.size() / positions);
+      makeRoom(row, segments);
+      if (ahead)
+        row.ahead = std::make_shared<SequenceRun>(row);
       for (int64_t first = 0, n = 0; n < segments; ++n) {
         const SequenceRun &own = from[size_t(first)][b];
         int64_t step = n - first, ran = own.ran.back();
-        auto take = [&](std::vector<float> &to, const std::vector<float> &values, size_t width) {
-          for (size_t p = 0; p < positions; ++p)
-            std::copy_n(values.begin() + long((p * size_t(own.loops) + size_t(step)) * width), width,
-                        to.begin() + long((p * size_t(segments) + size_t(n)) * width));
-        };
-        if (!own.iterationLogits.empty())
-          take(row.iterationLogits, own.iterationLogits, size_t(row.vocab));
-        for (auto &[name, seen] : row.observed)
-          take(seen.iterations, own.observed.at(name).iterations, seen.prelude.size() / positions);
+        takeIteration(row, n, own, step);
+        if (ahead)
+          takeIteration(*row.ahead, n, twins[size_t(first)][b], step + 1);
         row.steps.push_back(step + 1);
         row.left.push_back(step + 1 == ran);
         row.tokensAt.emplace_back(own.tokens.begin(), own.tokens.end());
@@ -409,9 +412,31 @@ private:
         if (step + 1 == ran)
           first = n + 1;
       }
-      row.loops = segments;
     }
     return rows;
+  }
+
+  /// Room for the values of so many segments.
+  static void makeRoom(SequenceRun &row, int64_t segments) {
+    size_t positions = size_t(row.positions);
+    row.iterationLogits.assign(positions * size_t(segments) * size_t(row.vocab), 0);
+    for (auto &[name, seen] : row.observed)
+      seen.iterations.assign(size_t(segments) * seen.prelude.size(), 0);
+    row.loops = segments;
+  }
+
+  /// Segment n of `row` is iteration `step` of `own`.
+  static void takeIteration(SequenceRun &row, int64_t n, const SequenceRun &own, int64_t step) {
+    size_t positions = size_t(row.positions);
+    auto take = [&](std::vector<float> &to, const std::vector<float> &values, size_t width) {
+      for (size_t p = 0; p < positions; ++p)
+        std::copy_n(values.begin() + long((p * size_t(own.loops) + size_t(step)) * width), width,
+                    to.begin() + long((p * size_t(row.loops) + size_t(n)) * width));
+    };
+    if (!own.iterationLogits.empty())
+      take(row.iterationLogits, own.iterationLogits, size_t(row.vocab));
+    for (auto &[name, seen] : row.observed)
+      take(seen.iterations, own.observed.at(name).iterations, seen.prelude.size() / positions);
   }
 
   /// Labels of a sequence, none for what stands before its tokens.

@@ -80,6 +80,8 @@ void placeTokens(CasePlan &plan) {
   addLead(plan.tokens, plan.lead);
   if (plan.restarts > 1)
     repeatRows(plan.tokens, plan.restarts);
+  if (plan.restarts > 1 && plan.labels)
+    repeatRows(*plan.labels, plan.restarts);
   for (CaseTensor &tokens : plan.tokensAt)
     addLead(tokens, plan.lead);
 }

@@ -110,15 +110,15 @@ struct Condition {
 };
 
 struct Rule {
-  enum class Kind { Run, In, Out, Skip, Case };
+  enum class Kind { Run, In, Out, Skip, Config, Case };
   Kind kind = Kind::Run;
-  std::string name;            ///< with {captures}; for Skip a pattern of case names
+  std::string name;            ///< with {captures}; for Skip and Config a pattern of case names
   std::vector<Condition> when; ///< all must hold
   Pattern pattern;             ///< Run
   std::vector<Axis> layout;    ///< In, Out
   std::vector<Action> actions; ///< Run, In, Case
   Expr value;                  ///< Out
-  std::string reason;          ///< Skip; Out that is unsupported
+  std::string reason;          ///< Skip; Out that is unsupported; Config: the entry of the file
   Place place;
 };
 
@@ -126,7 +126,7 @@ struct Rule {
 struct CaseFacts {
   std::string name, kind;
   std::map<std::string, std::string> text; ///< values of `run` that are texts
-  std::set<std::string> run, in, out; ///< keys, and tensor names without in. and out.
+  std::set<std::string> run, in, out; ///< keys, those of groups behind a dot; tensor names without in. and out.
 };
 
 struct Table {
@@ -138,6 +138,8 @@ struct Table {
   /// Captures of the name and of the pattern are added to `captures`.
   const Rule *find(Rule::Kind kind, const std::string &name, const CaseFacts &facts, const Json *value, int rank,
                    Scope &captures) const;
+  /// Whether a rule asks for cases of this kind.
+  bool mentions(const std::string &caseKind) const;
 };
 
 /// Throws Error at the first mistake.

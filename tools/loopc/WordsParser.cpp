@@ -101,6 +101,10 @@ private:
       rule.kind = Rule::Kind::Skip;
       rule.name = string("a text that matches case names");
       rule.reason = string("the reason as a text");
+    } else if (acceptName("config")) {
+      rule.kind = Rule::Kind::Config;
+      rule.name = string("a text that matches case names");
+      rule.reason = string("the entry of config.json as a text");
     } else if (acceptName("run")) {
       rule.kind = Rule::Kind::Run;
       rule.name = dotted();
@@ -127,7 +131,7 @@ private:
       expectPunct("->");
       rule.actions = actions();
     } else {
-      fail("`run.KEY`, `in.NAME`, `out.NAME`, `case`, `when` or `skip`");
+      fail("`run.KEY`, `in.NAME`, `out.NAME`, `case`, `config`, `when` or `skip`");
     }
     endOfLine();
     rules.push_back(std::move(rule));

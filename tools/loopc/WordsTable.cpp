@@ -29,6 +29,11 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"left", 1},      // 1 where the sequence left: its exit fired, or it has run so many iterations; axis T
       {"tokens", 0},    // given tokens by segment, axis T
       {"labels", 0},    // given labels by segment, axis T
+      {"ahead", 1},     // of a carry: a value in the segment that would have followed with the same data
+      {"movement", 2},  // by restart, how far a trace of logits moved in its last iterations, so many
+      {"ranked", 2},    // restarts from the least to the greatest of these
+      {"settled", 2},   // answer of the first of them
+      {"restarts_count", 4}, // trace of logits, iterations, restarts that are chosen, name of a counter
       {"sequence_of", 2}, // number of a sequence, and a value of it alone
       {"layers", 1},    // a name in every layer that binds it, in the order of execution, axis X
       {"top", 2},       // places of the largest entries of the last axis, the largest first, and how many
@@ -182,6 +187,15 @@ const Rule *Table::find(Rule::Kind kind, const std::string &name, const CaseFact
     return &rule;
   }
   return nullptr;
+}
+
+bool Table::mentions(const std::string &caseKind) const {
+  Scope ignored;
+  for (const Rule &rule : rules)
+    for (const Condition &condition : rule.when)
+      if (condition.kind == Condition::Kind::Kind && !condition.negated && matchText(condition.text, caseKind, ignored))
+        return true;
+  return false;
 }
 
 Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
