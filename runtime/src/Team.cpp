@@ -73,8 +73,10 @@ Team::Team(const TeamOptions &options) : count(options.workers), spin(options.sp
   face.team.workers = count;
   face.team.reserved = 0;
   face.team.sync = &Team::syncEntry;
+  face.team.claim = &Team::claimEntry;
   face.self = this;
   arrived = std::make_unique<Line[]>(count);
+  dealt = std::make_unique<Line[]>(count);
   done = std::make_unique<Line[]>(count);
   results.resize(count);
   errors.resize(count);
@@ -97,6 +99,23 @@ Team::~Team() {
 
 int32_t Team::syncEntry(loopc_team *team, uint32_t worker, uint32_t id) {
   return reinterpret_cast<Face *>(team)->self->sync(worker); // team is the first member of Face
+}
+
+uint32_t Team::claimEntry(loopc_team *team, uint32_t owner, uint32_t turn, uint32_t items) {
+  return reinterpret_cast<Face *>(team)->self->claim(owner, turn, items);
+}
+
+uint32_t Team::claim(uint32_t owner, uint32_t turn, uint32_t items) {
+  // Relaxed: what items work on is ordered by the barriers. A later turn there says that all of this one were taken.
+  std::atomic<uint64_t> &line = dealt[owner].value;
+  uint64_t seen = line.load(std::memory_order_relaxed);
+  while (true) {
+    uint32_t at = uint32_t(seen >> 32), taken = at == turn ? uint32_t(seen) : 0;
+    if (at > turn || taken >= items)
+      return items;
+    if (line.compare_exchange_weak(seen, uint64_t(turn) << 32 | (taken + 1), std::memory_order_relaxed))
+      return taken;
+  }
 }
 
 void Team::wakeAll() {
@@ -171,8 +190,10 @@ int32_t Team::run(const std::function<int32_t(uint32_t)> &newBody) {
   std::fill(results.begin(), results.end(), 0);
   std::fill(errors.begin(), errors.end(), nullptr);
   // All workers have left the last run; one that was poisoned stopped them at different barriers.
-  for (uint32_t w = 0; w < count; ++w)
+  for (uint32_t w = 0; w < count; ++w) {
     arrived[w].value.store(0, std::memory_order_relaxed);
+    dealt[w].value.store(0, std::memory_order_relaxed);
+  }
   uint64_t number = job.value.load(std::memory_order_relaxed) + 1;
   if (count > 1)
     publish(job, number);

@@ -10,6 +10,7 @@
 #include <barrier>
 #include <cstring>
 #include <dlfcn.h>
+#include <mutex>
 #include <thread>
 
 using namespace loopc::test;
@@ -203,7 +204,19 @@ struct Team {
   loopc_team abi;
   std::barrier<> barrier;
   int32_t poison;
-  Team(uint32_t workers, int32_t poison) : abi{workers, 0, wait}, barrier(workers), poison(poison) {}
+  std::mutex mutex;
+  std::vector<std::pair<uint32_t, uint32_t>> dealt; // by owner: turn, items taken
+  Team(uint32_t workers, int32_t poison) : abi{workers, 0, wait, claim}, barrier(workers), poison(poison), dealt(workers) {}
+  static uint32_t claim(loopc_team *team, uint32_t owner, uint32_t turn, uint32_t items) {
+    auto *self = reinterpret_cast<Team *>(team);
+    std::lock_guard lock(self->mutex);
+    auto &[at, taken] = self->dealt.at(owner);
+    if (at > turn)
+      return items;
+    if (at < turn)
+      at = turn, taken = 0;
+    return taken < items ? taken++ : items;
+  }
   static int32_t wait(loopc_team *team, uint32_t, uint32_t) {
     auto *self = reinterpret_cast<Team *>(team);
     self->barrier.arrive_and_wait();

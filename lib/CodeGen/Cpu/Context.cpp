@@ -72,10 +72,40 @@ Value PhaseContext::column(size_t offsetInCall, Value row) {
   return e.widen(e.load(e.i32(), e.at(field(call, offsetInCall, e.ptrType()), e.mul(row, 4))));
 }
 
-std::pair<Value, Value> PhaseContext::cut(Value n) {
+std::pair<Value, Value> PhaseContext::partOf(Value worker, Value n) {
   Value begin = e.div(e.mul(n, worker), workers);
   Value end = e.div(e.mul(n, e.add(worker, 1)), workers);
   return {begin, end};
+}
+
+void PhaseContext::deal(Value n, int64_t piece, llvm::function_ref<void(Value, Value)> body) {
+  Value number = arith::AddIOp::create(e.b, e.loc, e.load(e.i32(), turn), e.c32(1));
+  e.store(number, turn);
+  Value claim = field(team, offsetof(loopc_team, claim), e.ptrType());
+  auto type = LLVM::LLVMFunctionType::get(e.i32(), {e.ptrType(), e.i32(), e.i32(), e.i32()});
+  auto narrow = [&](Value v) -> Value { return arith::TruncIOp::create(e.b, e.loc, e.i32(), v); };
+  e.loop(e.c(0), workers, e.c(1), [&](Value later) {
+    Value owner = e.add(worker, later);
+    owner = e.select(e.cmp(arith::CmpIPredicate::uge, owner, workers), e.sub(owner, workers), owner);
+    auto part = partOf(owner, n);
+    Value begin = part.first, end = part.second;
+    Value items = e.div(e.add(e.sub(end, begin), piece - 1), piece);
+    scf::WhileOp::create(
+        e.b, e.loc, TypeRange(e.i64()), ValueRange(),
+        [&](OpBuilder &inner, Location, ValueRange) {
+          OpBuilder::InsertionGuard guard(e.b);
+          e.b.restoreInsertionPoint(inner.saveInsertionPoint());
+          Value item = e.widenU(LLVM::CallOp::create(e.b, e.loc, type, ValueRange{claim, team, narrow(owner), number, narrow(items)}).getResult());
+          scf::ConditionOp::create(e.b, e.loc, e.cmp(arith::CmpIPredicate::ult, item, items), item);
+        },
+        [&](OpBuilder &inner, Location, ValueRange item) {
+          OpBuilder::InsertionGuard guard(e.b);
+          e.b.restoreInsertionPoint(inner.saveInsertionPoint());
+          Value first = e.add(begin, e.mul(item[0], piece));
+          body(first, e.min(end, e.add(first, piece)));
+          scf::YieldOp::create(e.b, e.loc);
+        });
+  });
 }
 
 Value PhaseContext::constantData(DenseElementsAttr value) {

@@ -42,7 +42,8 @@ class PhaseContext {
 public:
   Emit e;
   mlir::ModuleOp module;
-  mlir::Value call, params, memory, scratch, worker, workers, list, count;
+  mlir::Value call, params, memory, scratch, worker, workers, list, count, team;
+  mlir::Value turn; ///< ptr to the i32 number of the last turn of team.claim
   mlir::IRMapping indices; ///< index values of the program -> i64 arguments
 
   PhaseContext(Emit emit, mlir::ModuleOp module) : e(emit), module(module) {}
@@ -57,13 +58,17 @@ public:
   mlir::Value field(mlir::Value base, size_t offset, mlir::Type type) { return e.load(type, e.at(base, int64_t(offset))); }
   mlir::Value column(size_t offsetInCall, mlir::Value row); ///< i64 value of an i32 column
   /// [begin, end) of this worker's part of n items.
-  std::pair<mlir::Value, mlir::Value> cut(mlir::Value n);
+  std::pair<mlir::Value, mlir::Value> cut(mlir::Value n) { return partOf(worker, n); }
+  /// Calls `body(begin, end)` for pieces of at most `piece` of n items, each of them for one worker: those of its own part,
+  /// then of the parts of workers that are late.
+  void deal(mlir::Value n, int64_t piece, llvm::function_ref<void(mlir::Value, mlir::Value)> body);
   /// A program-level index value as i64.
   mlir::Value index(mlir::Value value) { return indices.lookup(value); }
   /// Address of private constant data.
   mlir::Value constantData(mlir::DenseElementsAttr value);
 
 private:
+  std::pair<mlir::Value, mlir::Value> partOf(mlir::Value worker, mlir::Value n);
   llvm::DenseMap<mlir::Value, Root> roots;
 };
 

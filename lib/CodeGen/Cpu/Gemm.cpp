@@ -27,8 +27,6 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
   Type inputElement = cast<task::MemType>(input.getType()).getElement();
   int64_t inputWidth = task::getByteWidth(inputElement);
   LLVM::LLVMFuncOp kernel = getGemmKernel(ctx, format, inputElement);
-  auto [begin, end] = ctx.cut(e.c(panels));
-
   bool words = isAmx32(e, format, inputElement) && hasTiles(e);
 
   // The columns of panel `panel` (index `local` in the tile) of one row.
@@ -73,34 +71,32 @@ void loopc::codegen::emitGemm(PhaseContext &ctx, task::GemmOp op, ScratchPlan &s
         e.cmp(arith::CmpIPredicate::eq, panel, e.c(panels - 1)), [&] { columns(n % 32); }, [&] { columns(32); });
   };
 
-  e.when(e.cmp(arith::CmpIPredicate::slt, begin, end), [&, begin = begin, end = end] {
-    // Rounds of equally many rows.
-    Value rounds = e.max(e.c(1), e.div(e.add(ctx.count, gemmRows - 1), gemmRows));
-    Value most = e.max(e.c(1), e.div(e.add(ctx.count, e.sub(rounds, e.c(1))), rounds));
-    e.loop(e.c(0), ctx.count, most, [&](Value first) {
-      Value rows = e.min(most, e.sub(ctx.count, first));
-      e.loop(e.c(0), rows, e.c(1), [&](Value i) {
-        Value from = e.at(ctx.row(input, ctx.listed(e.add(first, i))), viewOf(0).getOffset() * inputWidth);
-        Value to = e.at(xs, e.mul(i, ldx));
-        auto asF32 = [&] {
-          e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
-            e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
-          });
-          e.pieces(filled - k, e.lanes(), [&](Value j, int64_t width) { e.store(e.splatF32(0.0, width), e.at(to, e.mul(e.add(j, k), 4))); });
-        };
-        words ? e.when(rowsAreWords(e, rows), [&] { gatherWords(e, k, from, to); }, asF32) : asF32();
-      });
-      e.loop(begin, end, e.c(gemmPanels), [&](Value panel) {
-        Value count = e.min(e.c(gemmPanels), e.sub(end, panel));
-        for (int64_t g = 0; g < groups; ++g) {
-          Value w = e.at(e.at(weights, g * panels * panelBytes), e.mul(panel, panelBytes));
-          LLVM::CallOp::create(e.b, e.loc, kernel,
-                               ValueRange{xs, e.c(ldx), rows, w, count, e.c(format.blocks(k)), e.at(tiles, g * tileBytes), e.c(ldt), widened});
-        }
-        e.loop(e.c(0), rows, e.c(1), [&](Value i) {
-          Value row = ctx.listed(e.add(first, i));
-          e.loop(e.c(0), count, e.c(1), [&](Value local) { epilogue(row, e.at(tiles, e.mul(i, ldt)), e.add(panel, local), local); });
+  // Rounds of equally many rows.
+  Value rounds = e.max(e.c(1), e.div(e.add(ctx.count, gemmRows - 1), gemmRows));
+  Value most = e.max(e.c(1), e.div(e.add(ctx.count, e.sub(rounds, e.c(1))), rounds));
+  e.loop(e.c(0), ctx.count, most, [&](Value first) {
+    Value rows = e.min(most, e.sub(ctx.count, first));
+    e.loop(e.c(0), rows, e.c(1), [&](Value i) {
+      Value from = e.at(ctx.row(input, ctx.listed(e.add(first, i))), viewOf(0).getOffset() * inputWidth);
+      Value to = e.at(xs, e.mul(i, ldx));
+      auto asF32 = [&] {
+        e.pieces(k, 4 * e.lanes(), [&](Value j, int64_t width) {
+          e.store(e.loadF32(inputElement, width, e.at(from, e.mul(j, inputWidth))), e.at(to, e.mul(j, 4)));
         });
+        e.pieces(filled - k, e.lanes(), [&](Value j, int64_t width) { e.store(e.splatF32(0.0, width), e.at(to, e.mul(e.add(j, k), 4))); });
+      };
+      words ? e.when(rowsAreWords(e, rows), [&] { gatherWords(e, k, from, to); }, asF32) : asF32();
+    });
+    ctx.deal(e.c(panels), gemmPanels, [&](Value panel, Value end) {
+      Value count = e.sub(end, panel);
+      for (int64_t g = 0; g < groups; ++g) {
+        Value w = e.at(e.at(weights, g * panels * panelBytes), e.mul(panel, panelBytes));
+        LLVM::CallOp::create(e.b, e.loc, kernel,
+                             ValueRange{xs, e.c(ldx), rows, w, count, e.c(format.blocks(k)), e.at(tiles, g * tileBytes), e.c(ldt), widened});
+      }
+      e.loop(e.c(0), rows, e.c(1), [&](Value i) {
+        Value row = ctx.listed(e.add(first, i));
+        e.loop(e.c(0), count, e.c(1), [&](Value local) { epilogue(row, e.at(tiles, e.mul(i, ldt)), e.add(panel, local), local); });
       });
     });
   });

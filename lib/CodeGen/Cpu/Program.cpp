@@ -49,6 +49,9 @@ public:
       e.store(readClock(), times);
     }
 
+    turn = LLVM::AllocaOp::create(e.b, e.loc, p, e.i32(), e.c32(1));
+    e.store(e.c32(0), turn);
+
     // Leaving: the value of the sync that failed.
     leave = new Block;
     leave->addArgument(e.i32(), e.loc);
@@ -233,8 +236,8 @@ private:
       }
     });
     Type p = e.ptrType(), i = e.i64();
-    SmallVector<Type> types{p, p, p, p, i, i, p, i};
-    SmallVector<Value> arguments{call, params, memory, scratchArea, worker, workers, listOf[phase.getList()].first, listOf[phase.getList()].second};
+    SmallVector<Type> types{p, p, p, p, i, i, p, i, p, p};
+    SmallVector<Value> arguments{call, params, memory, scratchArea, worker, workers, listOf[phase.getList()].first, listOf[phase.getList()].second, team, turn};
     for (Value value : used) {
       types.push_back(indices.lookup(value).getType());
       arguments.push_back(indices.lookup(value));
@@ -260,8 +263,10 @@ private:
     ctx.workers = argument(5);
     ctx.list = argument(6);
     ctx.count = argument(7);
+    ctx.team = argument(8);
+    ctx.turn = argument(9);
     for (auto [n, value] : llvm::enumerate(used))
-      ctx.indices.map(value, argument(8 + n));
+      ctx.indices.map(value, argument(10 + n));
     ScratchPlan own; // phases follow one another: they share the area
     Block &body = phase.getBody().front();
     if (phase.getItems() == task::Items::rows)
@@ -284,7 +289,7 @@ private:
   Emit e;
   Region *region = nullptr;
   Block *leave = nullptr;
-  Value call, params, memory, team, workerNumber, worker, workers, lanes, lists, listBytes, scratchArea;
+  Value call, params, memory, team, workerNumber, worker, workers, lanes, lists, listBytes, scratchArea, turn;
   int64_t listCount = 0, phaseNumber = 0; // phaseNumber: of the next phase
   Value times;
   ScratchPlan scratch;

@@ -112,7 +112,7 @@ TEST_F(ArtifactTest, RefusesOtherFiles) {
   expectRefused(write(machine, false), "ELF machine");
   std::string version = all;
   version[all.size() - sizeof(ArtifactTrailer) + 8] = 77;
-  expectRefused(write(version, false), "trailer: abi: expected 1, but got 77");
+  expectRefused(write(version, false), "trailer: abi: expected 2, but got 77");
 }
 
 TEST_F(ArtifactTest, RefusesOtherContents) {

@@ -1,6 +1,7 @@
 // The worker team: barriers, poison, denormals. Meant to be run under the thread sanitizer as well.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "loopc/runtime/Team.h"
+#include <atomic>
 #include <gtest/gtest.h>
 #include <thread>
 
@@ -58,6 +59,30 @@ TEST_P(TeamTest, PoisonReleasesTheOthers) {
     }),
                  Error);
     EXPECT_EQ(team.run([&](uint32_t w) { return team.sync(w); }), 0); // and it works again
+  }
+}
+
+TEST_P(TeamTest, DealsEachItemOnce) {
+  auto [workers, spin] = GetParam();
+  Team team({.workers = workers, .spin = spin});
+  constexpr uint32_t turns = 200;
+  for (int run = 0; run < 3; ++run) {
+    // Turns follow each other without a barrier: some workers are still in one when others are turns ahead.
+    std::vector<std::atomic<uint32_t>> taken(turns * workers * 4);
+    int32_t code = team.run([&, workers = workers](uint32_t w) {
+      for (uint32_t turn = 1; turn <= turns; ++turn)
+        for (uint32_t later = 0; later < workers; ++later) {
+          uint32_t owner = (w + later) % workers, items = (turn + owner) % 5;
+          for (uint32_t item; (item = team.abi()->claim(team.abi(), owner, turn, items)) < items;)
+            ++taken[((turn - 1) * workers + owner) * 4 + item];
+        }
+      return 0;
+    });
+    ASSERT_EQ(code, 0);
+    for (uint32_t turn = 1; turn <= turns; ++turn)
+      for (uint32_t owner = 0; owner < workers; ++owner)
+        for (uint32_t item = 0; item < 4; ++item)
+          ASSERT_EQ(taken[((turn - 1) * workers + owner) * 4 + item], item < (turn + owner) % 5 ? 1u : 0u) << "turn " << turn << ", item " << item;
   }
 }
 

@@ -41,6 +41,9 @@ public:
   int32_t sync(uint32_t worker);
   static constexpr int32_t poisoned = -1;
 
+  /// See loopc_team::claim.
+  uint32_t claim(uint32_t owner, uint32_t turn, uint32_t items);
+
 private:
   /// One line each: a worker writes its own, the others read it.
   struct alignas(128) Line {
@@ -52,6 +55,7 @@ private:
     Team *self;
   };
   static int32_t syncEntry(loopc_team *team, uint32_t worker, uint32_t id);
+  static uint32_t claimEntry(loopc_team *team, uint32_t owner, uint32_t turn, uint32_t items);
   void workerLoop(uint32_t worker);
   void work(uint32_t worker);
   /// Waits until line >= target (or poison, if `heed`): spins, then parks on `wake`.
@@ -64,6 +68,7 @@ private:
   uint32_t count;
   int32_t spin;
   std::unique_ptr<Line[]> arrived; ///< barriers of this run that each worker came to
+  std::unique_ptr<Line[]> dealt;   ///< by owner: the turn (upper half) and how many of its items are taken
   std::unique_ptr<Line[]> done;    ///< runs finished by each worker
   Line job;                        ///< number of the current run
   alignas(128) std::atomic<uint32_t> parked{0};

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-#define LOOPC_ABI_VERSION 1u    /* structs of this file */
+#define LOOPC_ABI_VERSION 2u    /* structs of this file */
 #define LOOPC_SCHEMA_VERSION 1u /* keys of the metadata JSON */
 #define LOOPC_PACK_VERSION 2u   /* layout of packed weights */
 #define LOOPC_PAGE_ROWS 16u     /* K/V rows (positions of one plane) of a page */
@@ -81,11 +81,15 @@ typedef struct loopc_memory {
                               + capacity * "scratch_row_bytes" */
 } loopc_memory;
 
-/* The workers of a call. `sync` returns when every worker has arrived; nonzero: the team is poisoned, return at once. */
+/* The workers of a call. `sync` returns when every worker has arrived; nonzero: the team is poisoned, return at once.
+ * `claim` deals out items 0 .. items - 1 of worker `owner`, each once to whoever asks first, and gives `items` when all are
+ * taken. A worker goes through rising turns (from 1 in each call), through the same ones as all others, and leaves a turn
+ * only when all items of all owners are taken. */
 typedef struct loopc_team {
   uint32_t workers;
   uint32_t reserved;
   int32_t (*sync)(struct loopc_team *team, uint32_t worker, uint32_t id);
+  uint32_t (*claim)(struct loopc_team *team, uint32_t owner, uint32_t turn, uint32_t items);
 } loopc_team;
 
 /* One worker's body of a stage. Returns 0, or the value that made it stop. */
