@@ -4,6 +4,7 @@
 
 #include "loopc/runtime/Packing.h"
 #include "loopc/runtime/Random.h"
+#include <algorithm>
 #include <cmath>
 
 namespace loopc::interp {
@@ -58,12 +59,9 @@ bool TensorParams::read(const TensorRequest &request, std::vector<float> &values
 }
 
 bool RandomParams::read(const TensorRequest &request, std::vector<float> &values, std::string &error) {
-  bool vector = request.shape.size() < 2;
-  rt::Law law;
-  law.kind = rt::Law::Normal;
-  law.mean = vector && request.name.find("bias") == std::string::npos ? 1 : 0;
-  law.std = vector ? 0.02 : 1 / std::sqrt(double(request.shape.back()));
-  values.resize(size_t(product(request.shape)));
+  int64_t count = product(request.shape), cols = request.shape.empty() ? 1 : request.shape.back();
+  rt::Law law = rt::randomWeightLaw(request.name, count / std::max<int64_t>(cols, 1), cols);
+  values.resize(size_t(count));
   rt::keyedDraw({seed, rt::nameHash(request.name)}, law, 0, values);
   rt::roundToFormat(request.format, values);
   return orderRows(request, values, error);

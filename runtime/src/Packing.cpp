@@ -226,17 +226,6 @@ void bindShape(RowReader &reader, const TensorView &view, const ParamSourceInfo 
               "shape " + shapeText(want) + (source.rowMap.empty() ? "" : " or more rows"), shapeText(view.shape));
 }
 
-Law defaultLaw(const ParamInfo &p, const std::string &name) {
-  if (p.init)
-    return *p.init;
-  Law law;
-  bool vector = p.rows == 1;
-  law.kind = Law::Normal;
-  law.mean = vector && name.find("bias") == std::string::npos ? 1 : 0;
-  law.std = vector ? 0.02 : 1 / std::sqrt(double(p.cols));
-  return law;
-}
-
 } // namespace
 
 PanelBlock panelBlock(DType type) {
@@ -409,8 +398,8 @@ std::shared_ptr<const PackedParams> PackedParams::random(const ModelInfo &info, 
   std::shared_ptr<PackedParams> packed(new PackedParams);
   packed->allocate(info, options.hugePages);
   fillTables(describe(info, packed->abi(),
-                      [&](RowReader &reader, const ParamInfo &p, const ParamSourceInfo &) {
-                        reader.law = defaultLaw(p, reader.name);
+                      [&](RowReader &reader, const ParamInfo &p, const ParamSourceInfo &source) {
+                        reader.law = p.init ? *p.init : randomWeightLaw(reader.name, source.rows, p.cols);
                         reader.seed = seed;
                       }),
              options.threads);

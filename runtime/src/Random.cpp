@@ -75,6 +75,14 @@ template <typename F> void fill(const DrawKey &key, uint64_t first, std::span<fl
 
 } // namespace
 
+Law randomWeightLaw(std::string_view name, int64_t rows, int64_t cols) {
+  bool vector = rows <= 1;
+  Law law;
+  law.mean = vector && name.find("bias") == name.npos ? 1 : 0;
+  law.std = vector ? 0.02 : 1 / std::sqrt(double(cols));
+  return law;
+}
+
 void keyedDraw(const DrawKey &key, const Law &law, uint64_t firstElement, std::span<float> out) {
   switch (law.kind) {
   case Law::Constant:

@@ -80,6 +80,7 @@ struct Program {
   EvalOptions eval;
   BenchOptions bench;
   ConformOptions conform;
+  VerifyOptions verify;
   ImportOptions import;
 
   CLI::App &add(const char *name, const char *help, std::function<int()> body) {
@@ -236,6 +237,19 @@ struct Program {
     addRunning(c, conform.target);
     c.add_flag("--allow-unsupported", conform.allowUnsupported, "Cases that cannot run do not fail the command");
     c.add_flag("--json", conform.json, "Print JSON");
+
+    CLI::App &v = add("verify", "Compare compiled code with the interpreter, and schedules with each other, on random requests",
+                      [this] { return runVerify(verify); });
+    addSpec(v, verify.spec);
+    addWeights(v, verify.weights);
+    addCompile(v, verify.target);
+    v.add_option("--threads", verify.target.threads, "Worker threads (default: one for each CPU)")->check(CLI::Range(1, 1024));
+    v.add_flag("--no-cache", verify.target.noCache, "Compile anew, and leave nothing behind");
+    v.add_option("--seed", verify.seed, "Key of requests, draws and random weights")->capture_default_str();
+    v.add_option("--requests", verify.requests, "Requests to compare")->check(CLI::Range(1, 4096))->capture_default_str();
+    v.add_option("--tolerance", verify.tolerance, "Largest difference to the interpreter, as a fraction of the largest logit")
+        ->check(CLI::NonNegativeNumber);
+    v.add_flag("--json", verify.json, "Print JSON");
 
     CLI::App &i = add("import", "Say which spec fits a published folder, and the command that runs it",
                       [this] { return runImport(import); });

@@ -113,6 +113,15 @@ struct ConformOptions {
   std::vector<std::string> cases, kinds;
   bool json = false, allowUnsupported = false;
 };
+struct VerifyOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  WeightOptions weights; ///< none: random ones
+  uint64_t seed = 1;     ///< of requests, draws and random weights
+  uint32_t requests = 5;
+  std::optional<double> tolerance; ///< of compiled code against the interpreter, as a fraction of the largest logit
+  bool json = false;
+};
 struct ImportOptions {
   std::string directory;
   std::string models; ///< directory of specs; empty: the installed one
@@ -127,6 +136,7 @@ int runRun(const RunOptions &options);
 int runEval(const EvalOptions &options);
 int runBench(const BenchOptions &options);
 int runConform(const ConformOptions &options);
+int runVerify(const VerifyOptions &options);
 int runImport(const ImportOptions &options);
 
 /// Parses the command line and runs the command it names. Returns the exit status.

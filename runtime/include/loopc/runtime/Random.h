@@ -42,6 +42,10 @@ struct DrawKey {
   uint32_t iteration = 0;
 };
 
+/// What random weights of a tensor are drawn from that names no law of its own: one row is a gain (around 1; a bias around
+/// 0), several are a matrix that keeps the size of what it multiplies.
+Law randomWeightLaw(std::string_view name, int64_t rows, int64_t cols);
+
 /// out[i] = value of element `firstElement + i`. One Philox block (key = seed, path, request mixed; counter =
 /// element/4, position, iteration) gives four 32-bit uniforms; normals are made by inversion (Wichura, AS 241, PPND7).
 /// Any cut of a range into calls, on any threads, gives the same values.
