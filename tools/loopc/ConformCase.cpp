@@ -152,7 +152,14 @@ const words::Expr &chosen(const words::Table &table, const words::Expr &expr, co
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
   return expr.text + "." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
          settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." +
-         (isLayer(expr.args[2]) ? layerTap(table, expr.args[2], scope) : expr.args[2].text);
+         layerName(table, expr, scope);
+}
+
+std::string layerName(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
+  const words::Expr &name = expr.args[2];
+  if (isLayer(name))
+    return layerTap(table, name, scope);
+  return name.kind == words::Expr::Kind::Text ? words::interpolate(table, name.text, name.place, scope) : name.text;
 }
 
 std::string layerTap(int64_t stack, int64_t index, const std::string &name) {
@@ -427,6 +434,9 @@ private:
     case Kind::Lead:
       plan.lead = whole(action.expr, captures);
       break;
+    case Kind::Again:
+      plan.again = whole(action.expr, captures);
+      break;
     case Kind::Restarts:
       plan.restarts = whole(action.expr, captures);
       break;
@@ -545,13 +555,13 @@ private:
     if (isLayer(expr)) {
       if (isLayer(expr.args[2])) // of an iteration inside another
         keepLayers(program, expr.args[2], scope);
-      else if (expr.args[2].kind != words::Expr::Kind::Name)
+      else if (expr.args[2].kind != words::Expr::Kind::Name && expr.args[2].kind != words::Expr::Kind::Text)
         table.fail(expr.args[2].place, "the name of a value", "an expression");
       std::string tap = layerTap(table, expr, scope);
       if (plan.names.insert(tap).second)
         keepLayerValue(program, expr.text == "turn" ? frontend::OpKind::Loop : frontend::OpKind::Stack,
                        uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope),
-                       isLayer(expr.args[2]) ? layerTap(table, expr.args[2], scope) : expr.args[2].text, tap);
+                       layerName(table, expr, scope), tap);
       return;
     }
     if (expr.kind == words::Expr::Kind::Call && expr.text == "layers") {
@@ -609,8 +619,10 @@ private:
     if (plan.outputs.empty())
       failExpected(files.path, "at least one tensor out.*", "none");
     for (const std::string &name : plan.names)
-      if (!states.count(name))
+      if (!states.count(name)) {
+        keepLoopValue(program, name);
         plan.observe.push_back(name);
+      }
   }
 
   const CaseFiles &files;

@@ -88,6 +88,7 @@ struct CasePlan {
   std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
   std::vector<int64_t> calls, callLoops, callBack; ///< by call: tokens, iterations, positions taken back before it
   std::map<int64_t, CaseTensor> tokensOf;          ///< of single sequences: their prompts
+  int64_t again = -1;                              ///< at the end positions from here on are taken back and fed again
   int64_t lead = 0;                                ///< positions before the given tokens
   int64_t restarts = 1;                            ///< sequences that every given one stands for
   int64_t loops = 0;                               ///< iterations whatever the settings say
@@ -187,6 +188,8 @@ std::vector<SequenceValue> ofRestarts(const words::Table &table, const words::Ex
 
 /// The name of the tap behind `layer(stack, index, NAME)` or `turn(loop, index, NAME)`.
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
+/// What they name: a value, or the tap of another.
+std::string layerName(const words::Table &table, const words::Expr &expr, const words::Scope &scope);
 std::string layerTap(int64_t stack, int64_t index, const std::string &name);
 /// The arm of an `if` whose condition is a constant.
 const words::Expr &chosen(const words::Table &table, const words::Expr &expr, const words::Scope &scope);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 namespace loopc::driver {
 namespace {
@@ -240,12 +241,42 @@ private:
     }
     if (name == "reached")
       return reached(expr.args[0]);
-    if (name == "last") {
+    if (name == "last" || name == "prompted") {
       SequenceValue all = value(expr.args[0]), result = all;
+      int64_t row = name == "last" ? all.rows - 1 : run.prompt - run.pad - 1, each = all.steps * all.features;
       result.rows = 1;
       if (all.rows > 1)
-        result.data.erase(result.data.begin(), result.data.end() - ptrdiff_t(all.steps * all.features));
+        result.data.assign(all.data.begin() + row * each, all.data.begin() + (row + 1) * each);
       return result;
+    }
+    if (name == "tail") {
+      SequenceValue all = value(expr.args[0]), result = all;
+      int64_t size = int64_t(words::evaluateNumber(table, expr.args[1], scope)), count = int64_t(words::evaluateNumber(table, expr.args[2], scope));
+      if (size < 1 || count < 1 || count > size || all.features % size)
+        table.fail(expr.place, "a last axis of so many entries", std::to_string(all.features) + " features");
+      result.features = all.features / size * count;
+      result.data.clear();
+      for (size_t i = 0; i < all.data.size(); ++i)
+        if (int64_t(i) % size >= size - count)
+          result.data.push_back(all.data[i]);
+      return result;
+    }
+    if (name == "distinct") {
+      SequenceValue all = value(expr.args[0]);
+      int64_t first = int64_t(words::evaluateNumber(table, expr.args[1], scope)), layers = int64_t(words::evaluateNumber(table, expr.args[2], scope)),
+              rounds = int64_t(words::evaluateNumber(table, expr.args[3], scope));
+      if (first < 0 || layers < 1 || rounds < 1 || first + layers * rounds > all.steps)
+        table.fail(expr.place, std::to_string(first + layers * rounds) + " executions", std::to_string(all.steps));
+      double sum = 0;
+      for (int64_t row = 0; row < all.rows; ++row)
+        for (int64_t layer = 0; layer < layers; ++layer) {
+          std::set<double> seen;
+          for (int64_t round = 0; round < rounds; ++round)
+            for (int64_t f = 0; f < all.features; ++f)
+              seen.insert(all.at(row, first + round * layers + layer, f));
+          sum += double(seen.size());
+        }
+      return make(1, 1, 1, std::vector<double>{sum / double(all.rows * layers)});
     }
     if (name == "position") {
       std::vector<double> places(size_t(run.positions));

@@ -333,6 +333,21 @@ private:
       collect(engine, ids, fed, runs);
       at += count;
     }
+    if (plan.again >= 0 && !generate) {
+      int64_t count = 0;
+      for (const CaseOutput &output : plan.outputs)
+        count = std::max(count, output.expected.size('R'));
+      for (int64_t b = 0; b < sequences; ++b) {
+        SequenceRun &run = runs[size_t(b)];
+        if (plan.again + count > int64_t(run.tokens.size()))
+          failExpected("again", std::to_string(plan.again + count) + " tokens", std::to_string(run.tokens.size()));
+        engine.rollback(ids[size_t(b)], uint32_t(plan.again));
+        run.executed.resize(size_t(plan.again));
+        run.again = run.positions;
+        engine.enqueue(ids[size_t(b)], {run.tokens.begin() + plan.again, run.tokens.begin() + plan.again + count}, feed);
+      }
+      collect(engine, ids, std::vector<bool>(size_t(sequences), count > 0), runs);
+    }
     if (plan.draftLoops && generate > 0) {
       for (int64_t b = 0; b < sequences; ++b)
         speculate(engine, ids[size_t(b)], optionsOf(n, b, runs[size_t(b)].pad, prompt), plan, generate, runs[size_t(b)]);

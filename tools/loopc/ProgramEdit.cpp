@@ -47,18 +47,32 @@ Found find(std::vector<ProgramOp> &ops, OpKind kind, uint32_t ref) {
   return {};
 }
 
-/// The last value of that name in a body's own text, or its state after it; kNone.
+/// The last value of that name in a body's own text or in functions that it calls, or its state after it, or what a
+/// `carry` keeps whose labels end so; kNone.
 ValueId boundIn(const Program &program, const ProgramRegion &body, const std::vector<std::string> &states,
                 const std::string &name) {
   ValueId value = kNone;
-  for (const ProgramOp &op : body.ops)
+  auto ends = [&](const std::string &path) {
+    return path.size() > name.size() && path.compare(path.size() - name.size() - 1, std::string::npos, "." + name) == 0;
+  };
+  for (const ProgramOp &op : body.ops) {
+    if (op.kind == OpKind::Keep && ends(program.sites[op.ref].path))
+      value = op.operands[0];
     for (ValueId result : op.results)
       if (program.values[result].name == name)
         value = result;
+  }
   for (size_t i = 0; i < states.size() && i < body.yields.size(); ++i)
     if (states[i] == name)
       value = body.yields[i];
   return value;
+}
+
+bool hasTap(const std::vector<ProgramOp> &ops, const std::string &name) {
+  return std::any_of(ops.begin(), ops.end(), [&](const ProgramOp &op) {
+    return (op.kind == OpKind::Tap && op.name == name) ||
+           std::any_of(op.regions.begin(), op.regions.end(), [&](const ProgramRegion &region) { return hasTap(region.ops, name); });
+  });
 }
 
 /// Stacks inside a layer belong to the layer.
@@ -88,6 +102,23 @@ std::vector<LayerGroup> layersThatBind(const Program &program, const std::string
   if (groups.empty())
     failExpected("layers(" + name + ")", "a value bound in a layer, or a state of a stack", "none of that name");
   return groups;
+}
+
+void keepLoopValue(Program &program, const std::string &name) {
+  Found at = find(program.body.ops, OpKind::Loop, kNone);
+  if (!at.list || hasTap(program.body.ops, name))
+    return;
+  ProgramOp &loop = (*at.list)[at.index];
+  ProgramRegion &body = loop.regions[0];
+  ValueId value = boundIn(program, body, program.loops[loop.ref].states, name);
+  if (value == kNone)
+    return;
+  ProgramOp tapping;
+  tapping.kind = OpKind::Tap;
+  tapping.loc = loop.loc;
+  tapping.name = name;
+  tapping.operands = {value};
+  body.ops.push_back(tapping);
 }
 
 void giveValue(Program &program, const std::string &name, int64_t iterations) {

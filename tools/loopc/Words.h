@@ -65,6 +65,7 @@ struct Action {
     DType,       ///< dtype f32 | bf16 | f16
     Accident,    ///< accident NAME
     Tokens,      ///< in: token ids; `tokens of expr`: of one sequence
+    Again,       ///< again expr: at the end the positions from there on are taken back, and their tokens fed in one call
     Lead,        ///< lead expr: so many positions stand before the given tokens (id 0)
     Restarts,    ///< restarts expr: each given sequence stands for so many, one after the other
     Carry,       ///< carry: a sequence that leaves is replaced by the one given for the next segment

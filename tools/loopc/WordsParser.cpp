@@ -338,6 +338,8 @@ private:
       result.kind = Action::Kind::Draw;
       result.name = name("the name of a draw");
       segment(result);
+    } else if (acceptName("again")) {
+      expr(Action::Kind::Again);
     } else if (acceptName("lead")) {
       expr(Action::Kind::Lead);
     } else if (acceptName("restarts")) {

@@ -18,6 +18,9 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"expect", 2},    // sum over iterations of weight times value
       {"reached", 1},   // a trace up to the last iteration that was run
       {"last", 1},      // at the last position
+      {"prompted", 1},  // at the last position of the prompt
+      {"tail", 3},      // of a last axis of so many entries the last few
+      {"distinct", 4},  // different entries in the rounds of each of so many layers, whose first execution has that number: mean over tokens and layers
       {"position", 0},  // of every token
       {"where", 2},     // a value at the tokens where the second is not 0, one after the other
       {"active", 2},    // a value at the tokens that run an iteration, one after the other
