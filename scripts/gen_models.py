@@ -188,8 +188,9 @@ def main():
     suites = json.loads((ROOT / "test/conformance/suites.json").read_text())
     authors = json.loads((ROOT / "test/conformance/authors.json").read_text())
     only = arguments[arguments.index("--only") + 1].split(",") if "--only" in arguments else None
-    before = {found[1]: [int(found[k]) for k in (2, 3, 4)]
-              for found in map(lambda line: re.match(r"\| .* \| ([\w/-]+): [^|]*\| (\d+) \| (\d+) \| (\d+) \|$", line), README.read_text().splitlines()) if found}
+    cells = r"\| \[`([\w.]+)`\].* \| ([\w/-]+): [^|]*\| (\d+) \| (\d+) \| (\d+) \|$"
+    before = {(found[1], found[2]): [int(found[k]) for k in (3, 4, 5)]
+              for found in map(lambda line: re.match(cells, line), README.read_text().splitlines()) if found}
     rows, status, notes = [], [], []
     for page in sorted((ROOT / "models").glob("*.loop")):
         text = page.read_text()
@@ -200,8 +201,8 @@ def main():
                 continue
             if check:
                 counts, reasons = [0, 0, 0], {}
-            elif only and page.stem not in only and suite["folder"] in before:
-                counts, reasons = before[suite["folder"]], {}
+            elif only and page.stem not in only and (page.name, suite["folder"]) in before:
+                counts, reasons = before[page.name, suite["folder"]], {}
             else:
                 counts, reasons = conform(suite, vectors)
                 print(page.name, suite["folder"], *counts, flush=True)

@@ -185,6 +185,7 @@ public:
     readConfiguration();
     if (!plan.unsupported.empty())
       return std::move(plan);
+    readSizes();
     Published published{plan.config, plan.configName, false};
     frontend::Program first = elaborateQuietly(spec, plan.spec, published);
     plan.scope = configScope(first);
@@ -254,6 +255,10 @@ private:
       if (rule.kind != Rule::Kind::Config || !words::matchText(rule.name, files.name, captures))
         continue;
       std::string key = words::interpolate(table, rule.reason, rule.place, captures);
+      if (key.empty()) { // no entry of it
+        plan.config = nlohmann::json::object();
+        break;
+      }
       if (!plan.config.is_object() || !plan.config.contains(key))
         failExpected(plan.configName, "an entry `" + key + "` (" + table.file + ")", "none");
       plan.config = nlohmann::json(plan.config[key]);
@@ -273,6 +278,19 @@ private:
     apply(files.json);
     if (files.json.contains("run"))
       apply(files.json["run"]);
+  }
+
+  /// Entries of `config` that the shapes of given tensors tell: the names of axes are sizes there.
+  void readSizes() {
+    for (const rt::TensorView &view : files.tensors ? files.tensors->tensors() : std::vector<rt::TensorView>()) {
+      Scope captures;
+      const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures) : nullptr;
+      for (size_t i = 0; rule && i < view.shape.size(); ++i)
+        captures[rule->layout[i].name] = view.shape[i];
+      for (const Action &action : rule ? rule->actions : std::vector<Action>())
+        if (action.kind == Action::Kind::Set)
+          plan.spec.set.push_back(action.name + "=" + settingText(words::evaluate(table, action.expr, captures)));
+    }
   }
 
   /// First every key finds its rule, so that an action may use the captures of all of them; then the actions run, each
@@ -511,6 +529,8 @@ private:
           break;
         case Action::Kind::Given:
           plan.given[action.name] = readTensor(view, rule->layout);
+          break;
+        case Action::Kind::Set: // read already
           break;
         case Action::Kind::ExitAfter:
           plan.exits_ = readTensor(view, rule->layout);
