@@ -151,6 +151,19 @@ def conform(suite, vectors):
     return counts, reasons
 
 
+def other_kinds(suites, page, vectors):
+    """Kinds of cases in the folders of a page that no suite runs, with their numbers."""
+    found = {}
+    for folder in dict.fromkeys(suite["folder"] for suite in suites if suite["spec"] == page.name):
+        run = {kind for suite in suites if suite["folder"] == folder for kind in suite["kinds"].split(",")}
+        place = vectors / folder if (vectors / folder).is_dir() else ROOT / "test/conformance" / folder
+        for path in sorted(place.glob("*.json")):
+            case = json.loads(path.read_text())
+            if isinstance(case, dict) and "kind" in case and case["kind"] not in run:
+                found[case["kind"]] = found.get(case["kind"], 0) + 1
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
+
+
 def short(path):
     return path.rsplit("/", 1)[-1]
 
@@ -220,7 +233,9 @@ def main():
         compare(rows, OUT.read_text(), 1, "docs/models.md")
         compare(status, README.read_text(), 3, "README.md")
         return
-    OUT.write_text(HEAD + "\n".join(rows) + "\n\n## What is not supported\n\n" + "\n".join(dict.fromkeys(notes)) + "\n")
+    kinds = {page: other_kinds(suites, page, vectors) for page in sorted((ROOT / "models").glob("*.loop"))}
+    OUT.write_text(HEAD + "\n".join(rows) + "\n\n## What is not supported\n\n" + "\n".join(dict.fromkeys(notes)) +
+                   "\n\n## Kinds of cases that are not run\n\n" + "\n".join(f"- {page.stem}: {text}" for page, text in kinds.items() if text) + "\n")
     README.write_text(replace_table(README.read_text(), status))
 
 
