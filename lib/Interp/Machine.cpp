@@ -19,6 +19,7 @@ template <typename T> Machine<T>::Machine(ParamProvider &provider) : params(prov
   addArithRules<T>(rules);
   addMathRules<T>(rules);
   addFeatureRules<T>(rules);
+  addTrainRules<T>(rules);
 }
 
 template <typename T> LogicalResult Machine<T>::fail(Operation *op, const Twine &message) {

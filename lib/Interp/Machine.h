@@ -20,6 +20,7 @@ template <typename T> using RuleTable = llvm::StringMap<Rule<T>>;
 template <typename T> void addArithRules(RuleTable<T> &table);
 template <typename T> void addMathRules(RuleTable<T> &table);
 template <typename T> void addFeatureRules(RuleTable<T> &table);
+template <typename T> void addTrainRules(RuleTable<T> &table);
 
 template <typename T> class Machine {
 public:

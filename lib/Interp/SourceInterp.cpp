@@ -71,6 +71,8 @@ public:
       result.loops = machine.scheduled ? uint32_t(machine.countOf(sequence.config, machine.scheduled.getCount())) : 0;
       result.depth.assign(chunk.tokens.size(), 0);
       result.executed.assign(chunk.tokens.size(), 0);
+      sequence.labels.resize(sequence.tokens.size(), -1);
+      sequence.labels.insert(sequence.labels.end(), chunk.labels.begin(), chunk.labels.end());
       sequence.tokens.insert(sequence.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
       longest = std::max(longest, chunk.tokens.size());
     }
@@ -102,6 +104,13 @@ public:
     return true;
   }
 
+  Gradients gradients() override {
+    Gradients result;
+    for (auto &[key, values] : machine.gradients)
+      result[{cast<WeightOp>(key.first).getSymName().str(), key.second}].assign(values.begin(), values.end());
+    return result;
+  }
+
 private:
   SourceMachine<T> machine;
   std::map<uint32_t, SourceSequence<T>> sequences;
@@ -110,16 +119,20 @@ private:
 } // namespace
 
 std::unique_ptr<SourceInterp> SourceInterp::create(ModelOp model, ParamProvider &params, Precision precision,
-                                                   DrawFunction draw, std::string &error) {
-  auto forwards = model.getOps<ForwardOp>();
-  if (model.getPhase() == Phase::lanes || forwards.empty()) {
+                                                   DrawFunction draw, std::string &error,
+                                                   const std::string &program) {
+  ForwardOp forward;
+  for (ForwardOp one : model.getOps<ForwardOp>())
+    if (!forward && (program.empty() || one.getSymName() == program))
+      forward = one;
+  if (model.getPhase() == Phase::lanes || !forward) {
     error = locatedMessage(model, "expected a model in the form source or planned with a program, but got the form " +
                                       stringifyPhase(model.getPhase()));
     return nullptr;
   }
   if (precision == Precision::F64)
-    return std::make_unique<SourceInterpImpl<double>>(model, *forwards.begin(), params, std::move(draw));
-  return std::make_unique<SourceInterpImpl<float>>(model, *forwards.begin(), params, std::move(draw));
+    return std::make_unique<SourceInterpImpl<double>>(model, forward, params, std::move(draw));
+  return std::make_unique<SourceInterpImpl<float>>(model, forward, params, std::move(draw));
 }
 
 } // namespace loopc::interp

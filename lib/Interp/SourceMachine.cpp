@@ -58,6 +58,8 @@ template <typename T> LogicalResult SourceMachine<T>::run(std::vector<SourceRow<
   this->active.assign(tokens.size(), 1);
   this->error.clear();
   frames.clear();
+  gradients.clear();
+  rewinding = 0;
   context = 0;
   Block &body = forward.getBody().front();
   if (failed(this->runBlock(body)))
@@ -166,6 +168,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
   Operation *site = SymbolTable::lookupNearestSymbolFrom(op, op.getSiteAttr());
   if (!isa_and_nonnull<SiteOp>(site))
     return this->fail(op, "expected the name of a site, but got `" + op.getSite() + "`");
+  if (rewinding)
+    return attendTogether(op);
   int64_t layer = 0;
   for (auto [index, size] : llvm::zip(op.getIndex(), cast<SiteOp>(site).getTables().value_or(ArrayRef<int64_t>())))
     layer = layer * size + (*this->get(index).whole)[0];
@@ -367,6 +371,11 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
     return whole([](const SourceRow<T> &row) { return int64_t(row.sequence->tokens[row.position]); });
   if (isa<PositionOp>(op))
     return whole([](const SourceRow<T> &row) { return int64_t(row.position); });
+  if (isa<LabelOp>(op))
+    return whole([](const SourceRow<T> &row) {
+      const std::vector<int32_t> &labels = row.sequence->labels;
+      return row.position < labels.size() ? int64_t(labels[row.position]) : -1;
+    });
   if (isa<CountValueOp, KnobValueOp>(op)) {
     V out = this->make(op->getResult(0), false);
     for (size_t r = 0; r < tokens.size(); ++r) {
@@ -407,6 +416,12 @@ template <typename T> LogicalResult SourceMachine<T>::evalOwn(Operation *op) {
     return evalCheck(check);
   if (auto fold = dyn_cast<FoldOp>(op))
     return evalFold(fold);
+  if (auto rewind = dyn_cast<RewindOp>(op))
+    return evalRewind(rewind);
+  if (auto accumulate = dyn_cast<AccumulateOp>(op))
+    return evalAccumulate(accumulate);
+  if (auto attend = dyn_cast<AttendAdjointOp>(op))
+    return evalAttendAdjoint(attend);
   return this->fail(op, "expected an op that the interpreter has a rule for, but got `" + op->getName().getStringRef() +
                             "`");
 }

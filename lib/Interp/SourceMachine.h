@@ -26,6 +26,8 @@ public:
 
   mlir::loop::ModelOp model;
   mlir::loop::ForwardOp forward;
+  /// Sums of the last run by weight and table.
+  std::map<std::pair<mlir::Operation *, int64_t>, std::vector<T>> gradients;
   mlir::loop::RecurOp scheduled; ///< the outermost loop on the way to the readout; null if there is none
 
   /// Must every token finish before the next one begins?
@@ -48,6 +50,13 @@ private:
   mlir::LogicalResult evalFold(mlir::loop::FoldOp op);
   mlir::LogicalResult evalAttend(mlir::loop::AttendOp op);
   mlir::LogicalResult evalNoise(mlir::loop::NoiseOp op);
+  mlir::LogicalResult evalRewind(mlir::loop::RewindOp op);
+  mlir::LogicalResult evalAccumulate(mlir::loop::AccumulateOp op);
+  /// Attention of a rewound body, over the tokens that run together: they are all that training has.
+  mlir::LogicalResult attendTogether(mlir::loop::AttendOp op);
+  mlir::LogicalResult evalAttendAdjoint(mlir::loop::AttendAdjointOp op);
+  /// Rows that row `r` sees, by position.
+  template <typename Op> std::vector<size_t> seen(Op op, size_t r);
   mlir::LogicalResult evalState(mlir::Operation *op, mlir::OperandRange index);
   mlir::LogicalResult readout(int64_t iteration);
   /// Has this token completed iteration `iteration` of the scheduled loop?
@@ -63,6 +72,7 @@ private:
   std::vector<SourceRow<T>> tokens;
   SourceFeed options;
   std::vector<Frame> frames;
+  unsigned rewinding = 0; ///< `rewind`s around the current op
   bool checking = false; ///< in a check of the scheduled loop: attention is that of the readout
   int64_t context = 0; ///< 0: committed; t + 1: the readout after iteration t
 };

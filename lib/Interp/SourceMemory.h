@@ -42,6 +42,7 @@ struct PlaneKey {
 template <typename T> struct SourceSequence {
   SequenceConfig config;
   std::vector<int32_t> tokens;
+  std::vector<int32_t> labels; ///< of training
   std::map<PlaneKey, PlaneRows<T>> planes;
   /// Iterations completed by each position, for every loop that is not inside another (and context).
   std::map<std::pair<mlir::Operation *, int64_t>, std::vector<int32_t>> done;

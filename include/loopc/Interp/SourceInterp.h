@@ -44,6 +44,8 @@ struct SequenceConfig {
   std::vector<int32_t> exitAfter;
   std::map<std::string, GivenValues> draws;
   uint32_t prefix = 0; ///< positions below are seen by all
+  /// In training, the last iterations of the scheduled loop that a gradient passes; -1: all.
+  int64_t window = -1;
 };
 
 /// A draw that was not given.
@@ -58,6 +60,7 @@ using DrawFunction = std::function<void(const DrawRequest &, std::vector<float> 
 struct SourceChunk {
   uint32_t sequence = 0;
   std::vector<int32_t> tokens;
+  std::vector<int32_t> labels; ///< of training: what each token is to predict
 };
 
 struct SourceFeed {
@@ -66,6 +69,9 @@ struct SourceFeed {
   bool everyIteration = false;
   bool taps = true;
 };
+
+/// Of a weight, by its symbol and the number of its table; row-major.
+using Gradients = std::map<std::pair<std::string, int64_t>, std::vector<double>>;
 
 /// A tapped value, or a state of the scheduled loop under its name, row-major.
 struct TapValues {
@@ -87,9 +93,10 @@ class SourceInterp {
 public:
   virtual ~SourceInterp() = default;
 
-  /// The model and the provider must outlive the interpreter.
+  /// The model and the provider must outlive the interpreter. `program`: which one it runs; empty: the first.
   static std::unique_ptr<SourceInterp> create(mlir::loop::ModelOp model, ParamProvider &params, Precision precision,
-                                              DrawFunction draw, std::string &error);
+                                              DrawFunction draw, std::string &error,
+                                              const std::string &program = "");
 
   /// Returns false and sets `error` for counts out of range and unknown names.
   virtual bool open(uint32_t sequence, const SequenceConfig &config, std::string &error) = 0;
@@ -99,6 +106,8 @@ public:
                     std::vector<SourceResult> &results, std::string &error) = 0;
   /// Drops positions >= `position`.
   virtual void rollback(uint32_t sequence, uint32_t position) = 0;
+  /// What the last feed of a training program has accumulated; its logits are the loss.
+  virtual Gradients gradients() = 0;
 };
 
 } // namespace loopc::interp

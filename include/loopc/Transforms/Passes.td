@@ -96,4 +96,12 @@ def LoopSplitStages : ModelPass<"loop-split-stages"> {
   let summary = "cuts the stage `step` into prelude, core, coda and head, with bank fields between them";
 }
 
+def LoopReverse : ModelPass<"loop-reverse"> {
+  let summary = "appends to every program that returns a loss its reverse: the gradient of every weight it uses";
+  let description = [{
+    A program named `train…` returns the loss, whose mean over the tokens of the call is what is minimised. Loops and
+    stacks are reversed rolled (`loop.rewind`); every use of a weight adds to one `loop.accumulate`d sum.
+  }];
+}
+
 #endif

@@ -17,6 +17,7 @@
 namespace mlir::loop {
 /// A name in an attribute or type: an identifier or a string.
 FailureOr<std::string> parseName(AsmParser &parser);
+class Adjoints;
 } // namespace mlir::loop
 
 #include "loopc/Dialect/Loop/LoopDialect.h.inc"

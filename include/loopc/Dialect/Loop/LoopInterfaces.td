@@ -11,4 +11,11 @@ def Loop_PhaseOpInterface : OpInterface<"PhaseOpInterface"> {
   let methods = [StaticInterfaceMethod<"Bit set over Phase.", "unsigned", "getLegalPhases", (ins)>];
 }
 
+def Loop_AdjointOpInterface : OpInterface<"AdjointOpInterface"> {
+  let cppNamespace = "::mlir::loop";
+  let description = "Knows its reverse; `loop-reverse` asks it.";
+  let methods = [InterfaceMethod<"Adds the adjoints of the operands, built from those of the results, to `adjoints`.",
+                                 "::llvm::LogicalResult", "buildAdjoint", (ins "::mlir::loop::Adjoints &":$adjoints)>];
+}
+
 #endif

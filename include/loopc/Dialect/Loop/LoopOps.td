@@ -1,4 +1,4 @@
-// Ops of the `loop` dialect: structure, features, recurrence, position, lanes.
+// Ops of the `loop` dialect: structure, features, recurrence, position, lanes, training.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #ifndef LOOPC_DIALECT_LOOP_LOOPOPS
 #define LOOPC_DIALECT_LOOP_LOOPOPS
@@ -14,5 +14,6 @@ include "loopc/Dialect/Loop/FeatureOps.td"
 include "loopc/Dialect/Loop/RecurrenceOps.td"
 include "loopc/Dialect/Loop/PositionOps.td"
 include "loopc/Dialect/Loop/LanesOps.td"
+include "loopc/Dialect/Loop/TrainOps.td"
 
 #endif

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 def Loop_YieldOp : Loop_Op<"yield", AnyForm, [Terminator, Pure, ReturnLike, AttrSizedOperandSegments,
-                                               ParentOneOf<["RecurOp", "StackOp", "WhereOp", "CheckOp"]>]> {
+                                               ParentOneOf<["RecurOp", "StackOp", "WhereOp", "CheckOp", "RewindOp"]>]> {
   let summary = "the next states of a body; `exit` is the exit test of a recur that has one";
   let description = [{
     ```mlir
