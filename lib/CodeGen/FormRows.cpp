@@ -253,7 +253,18 @@ LogicalResult PhaseFormer::formState(Operation *op) {
     return success();
   }
   View made = makeBuffer(recall.getType()), flat = list(made);
-  task::RecallOp::create(rowPhase(), op->getLoc(), ValueRange(given.root), ValueRange(made.root), given.shape, viewsOf({given, flat}),
+  SmallVector<View> operands{given};
+  SmallVector<Value> ins{given.root};
+  if (recall.getPast()) {
+    View past = get(recall.getPast());
+    if (splatOf(past))
+      past = materialise(past);
+    past.strides = {0};
+    operands.push_back(past);
+    ins.push_back(past.root);
+  }
+  operands.push_back(flat);
+  task::RecallOp::create(rowPhase(), op->getLoc(), ins, ValueRange(made.root), given.shape, viewsOf(operands),
                          slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(), plan.getRead(), plan.getRows(),
                          site.getStage() == "core" && plan.getPlanes().isConstant());
   views[recall.getResult()] = made;

@@ -316,6 +316,7 @@ private:
   Val builtinRope(Arguments &args);
   Val builtinAttend(Arguments &args);
   Val builtinShift(Arguments &args);
+  Val builtinPast(Arguments &args);
   /// Keys or values, with the iterations whose rows are read.
   ValueId rowsOperand(Arguments &args, size_t n, const char *what, ProgramSite &site);
   /// One softmax over what was attended and this token's own list.
@@ -466,6 +467,8 @@ private:
     std::vector<ValueId> indices;
     size_t environment, scope; ///< depths of the block
     SourceRange range;
+    ValueId start;
+    size_t loops; ///< around it
   };
   std::vector<Carry> carries;
   std::vector<Continuation> continuations;

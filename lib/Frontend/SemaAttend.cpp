@@ -314,6 +314,40 @@ Val Elaborator::builtinShift(Arguments &args) {
   return shifted == kNone ? Val() : Val::ofRuntime(reshape(shifted, type.axes, args.range));
 }
 
+/// `past(S, p)`: what the carry S meant at the end of position p, its start if p is not an older position.
+Val Elaborator::builtinPast(Arguments &args) {
+  const auto *name = args.positional.empty() ? nullptr : as<NameExpr>(args.positional[0]->value);
+  Binding *binding = name ? lookup(name->name) : nullptr;
+  auto found = carries.rend();
+  if (binding && binding->role == NameRole::Carry)
+    found = std::find_if(carries.rbegin(), carries.rend(),
+                         [&](const Carry &each) { return each.name == name->name && each.environment == environments.size(); });
+  if (found == carries.rend() || found->loops != loops.size()) {
+    error(ErrorCode::L0418, args.range, "expected a carry of this loop and a position, as in `past(S, pos - 4)`, but got `" +
+                                            sourceText(args.range) + "`");
+    return {};
+  }
+  const std::vector<ValueId> indices = found->indices;
+  const ValueId start = found->start;
+  const uint32_t site = found->site;
+  ValueId place = operand(args, 1, "a position: `past(S, pos - 4)`");
+  if (place == kNone)
+    return {};
+  if (!typeOf(place).axes.empty()) {
+    error(ErrorCode::L0418, args.positional[1]->value->range, "expected one position, but got " + show(typeOf(place)));
+    return {};
+  }
+  std::vector<ValueId> operands{start};
+  operands.insert(operands.end(), indices.begin(), indices.end());
+  operands.push_back(typeOf(place).element == ElementType::F32 ? place : cast(place, ElementType::F32, args.range));
+  ProgramType kept = typeOf(start);
+  kept.scope = ValueScope::Token;
+  ProgramOp &op = emit(OpKind::Recall, kept, operands, args.range);
+  op.ref = site;
+  op.number = 1;
+  return Val::ofRuntime(op.results[0]);
+}
+
 /// The list [n, heads, hd] of keys and values joins the softmax: weights of both under one maximum.
 Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const ProgramSite &site, const ProgramType &vType) {
   const SourceRange range = args.named["also"]->value->range;

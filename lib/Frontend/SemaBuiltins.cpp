@@ -29,7 +29,7 @@ const std::map<std::string, Elaborator::Builtin> &Elaborator::builtins() {
       {"bf16", &E::builtinCast},       {"zeros", &E::builtinFill},        {"ones", &E::builtinFill},        {"iota", &E::builtinIota},
       {"round_up", &E::builtinRoundUp}, {"prev", &E::builtinPrev},        {"entropy", &E::builtinEntropy},
       {"pow", &E::builtinPow},         {"len", &E::builtinLen},
-      {"shift", &E::builtinShift}};
+      {"shift", &E::builtinShift},     {"past", &E::builtinPast}};
   return table;
 }
 
@@ -40,7 +40,7 @@ bool Elaborator::isWeightMaker(const std::string &name) {
 /// Operators of the language that are read and checked by name only.
 const std::set<std::string> &Elaborator::deferredBuiltins() {
   static const std::set<std::string> table = {
-      "past",    "append",  "top_k",    "rank",          "cumsum",  "log_softmax", "cross_entropy", "bce",
+      "append",  "top_k",    "rank",          "cumsum",  "log_softmax", "cross_entropy", "bce",
       "repeat",  "matmul",  "lookup",   "by_channel",    "by_token",    "prepend", "drop",        "transpose",     "vjp",
       "grad",    "run",     "stop_gradient", "dropout",  "eye",         "cholesky", "solve_lower", "right_solve",
       "cosine",  "first",   "last",     "count",         "mean_call",   "mean_tokens", "all_tokens", "ahead",      "trace",

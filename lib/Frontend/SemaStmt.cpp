@@ -582,7 +582,7 @@ void Elaborator::elaborateCarry(const CarryStmt &stmt) {
   site.kvHeads = 1;
   site.keyDim = site.valueDim = std::max<int64_t>(1, product(kept.axes));
   path.push_back({stmt.name.text, {}});
-  Carry carry{stmt.name.text, kNone, {}, environments.size(), environments.back().scopes.size(), stmt.range};
+  Carry carry{stmt.name.text, kNone, {}, environments.size(), environments.back().scopes.size(), stmt.range, init, loops.size()};
   std::vector<ValueId> operands{init};
   carry.site = addSite(site, operands, stmt.range);
   path.pop_back();

@@ -11,6 +11,9 @@
 
 namespace loopc::interp {
 
+/// The position that a recall asks for, -1 if it is not an older one than `own`.
+inline int64_t pastPosition(double past, int64_t own) { return past >= 0 && past < double(own) ? int64_t(past) : -1; }
+
 template <typename T> class Machine;
 /// Computes the results of one op, row by row, from the values of its operands.
 template <typename T> using Rule = mlir::LogicalResult (*)(Machine<T> &, mlir::Operation *);

@@ -340,6 +340,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalState(Operation *op, O
   auto recall = dyn_cast<RecallOp>(op);
   V given = this->spread(this->get(recall ? recall.getInit() : cast<KeepOp>(op).getValue()));
   V out = recall ? this->make(recall.getResult(), false) : V();
+  V past = recall && recall.getPast() ? this->spread(this->get(recall.getPast())) : V();
   for (size_t r = 0; r < tokens.size(); ++r) {
     if (!this->active[r])
       continue;
@@ -350,6 +351,8 @@ template <typename T> LogicalResult SourceMachine<T>::evalState(Operation *op, O
       continue;
     }
     int64_t from = row.position - (one && iteration > 0 ? 0 : 1);
+    if (recall.getPast())
+      from = pastPosition(double(*past.realRow(r)), row.position);
     if (from >= 0 && !rows.has(from))
       return this->fail(op, "expected a state that position " + Twine(from) + " left, but it left none");
     std::copy_n(from < 0 ? given.realRow(r) : rows.k.data() + from * given.width, given.width, out.realRow(r));

@@ -260,13 +260,15 @@ private:
     if (failed(at))
       return failure();
     bool one = at->plan.getPlanes().isConstant();
-    V out = get(op.getInit());
+    V out = get(op.getInit()), past = op.getPast() ? spread(get(op.getPast())) : V();
     V result = make(op.getResult(), false);
     for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {
       if (!active[r])
         continue;
       std::copy_n(out.realRow(r), out.width, result.realRow(r));
       int64_t iteration = call->iteration[lane], position = call->position[lane] - (one && iteration > 0 ? 0 : 1);
+      if (op.getPast())
+        position = pastPosition(*past.realRow(r), call->position[lane]);
       int32_t row = position < 0 ? -1 : rowId(*at, lane, planeAt(at->plan.getRead(), iteration, at->layer), position);
       if (row >= 0)
         copyState(*at, row, result.realRow(r), out.width, false);

@@ -327,7 +327,8 @@ LogicalResult Generator::attend(const ProgramOp &op) {
 
 LogicalResult Generator::carry(const ProgramOp &op) {
   SmallVector<Value> indices;
-  for (size_t i = 1; i < op.operands.size(); ++i) {
+  size_t end = op.operands.size() - (op.number != 0); // a position is the last operand
+  for (size_t i = 1; i < end; ++i) {
     FailureOr<Value> number = index(op, i);
     if (failed(number))
       return failure();
@@ -337,7 +338,8 @@ LogicalResult Generator::carry(const ProgramOp &op) {
   if (op.kind == OpKind::Keep)
     loop::KeepOp::create(b, at(op.loc), Type(), value(op, 0), site, indices, Value(), Value());
   else
-    values[op.results[0]] = loop::RecallOp::create(b, at(op.loc), tensor(op.results[0]), site, indices, value(op, 0), Value(), Value());
+    values[op.results[0]] = loop::RecallOp::create(b, at(op.loc), tensor(op.results[0]), site, indices, value(op, 0),
+                                                     end < op.operands.size() ? value(op, end) : Value(), Value(), Value());
   return success();
 }
 

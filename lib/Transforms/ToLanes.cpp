@@ -250,7 +250,8 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Case([&](RecallOp recall) -> LogicalResult {
         Value init = rowsOf(recall.getInit(), scope, loc);
         map.map(recall.getResult(), RecallOp::create(b, loc, init.getType(), recall.getSiteAttr(), scalars(recall.getIndex()), init,
-                                                     scope.cache, scope.lanes));
+                                                     recall.getPast() ? rowsOf(recall.getPast(), scope, loc) : Value(), scope.cache,
+                                                     scope.lanes));
         return success();
       })
       .Case([&](KeepOp keep) -> LogicalResult {

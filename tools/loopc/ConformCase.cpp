@@ -479,6 +479,8 @@ private:
           table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures);
       if (!rule)
         failExpected(place(view.name), "a word of " + table.file, "shape " + rt::shapeText(view.shape));
+      putSizes(all, *rule, view);
+      putSizes(captures, *rule, view);
       for (const Action &action : rule->actions) {
         switch (action.kind) {
         case Action::Kind::Tokens: {
@@ -541,6 +543,12 @@ private:
         }
       }
     }
+  }
+
+  /// What `size("S")` is: of the tensor of the rule, else of the last given one that has such an axis.
+  static void putSizes(Scope &scope, const Rule &rule, const rt::TensorView &view) {
+    for (size_t i = 0; i < rule.layout.size(); ++i)
+      scope["size " + rule.layout[i].name] = view.shape[i];
   }
 
   void put(std::vector<CaseTensor> &to, const Action &action, const Scope &captures, CaseTensor tensor) {
@@ -620,6 +628,7 @@ private:
           table.find(Rule::Kind::Out, view.name.substr(4), files.facts, nullptr, int(view.shape.size()), output.scope);
       if (!output.rule)
         failExpected(place(view.name), "a word of " + table.file, "shape " + rt::shapeText(view.shape));
+      putSizes(output.scope, *output.rule, view);
       if (!output.rule->reason.empty()) {
         output.unsupported = output.rule->reason;
         plan.outputs.push_back(std::move(output));

@@ -278,6 +278,39 @@ private:
         }
       return make(1, 1, 1, std::vector<double>{sum / double(all.rows * layers)});
     }
+    if (name == "rows") {
+      SequenceValue result = value(expr.args[0]);
+      int64_t n = int64_t(words::evaluateNumber(table, expr.args[1], scope));
+      if (n < 1 || result.features % n || result.steps != 1)
+        table.fail(expr.args[1].place, "a divisor of " + std::to_string(result.features) + " features", std::to_string(n));
+      result.rows *= n;
+      result.features /= n;
+      return result;
+    }
+    if (name == "features") {
+      SequenceValue all = value(expr.args[0]), result = all;
+      result.features = int64_t(words::evaluateNumber(table, expr.args[1], scope));
+      if (result.features < 1 || result.features > all.features)
+        table.fail(expr.args[1].place, "1 to " + std::to_string(all.features), std::to_string(result.features));
+      result.data.clear();
+      for (int64_t row = 0; row < all.rows * all.steps; ++row)
+        result.data.insert(result.data.end(), all.data.begin() + row * all.features, all.data.begin() + row * all.features + result.features);
+      return result;
+    }
+    if (name == "first" || name == "every") {
+      SequenceValue all = value(expr.args[0]), result = all;
+      int64_t n = int64_t(words::evaluateNumber(table, expr.args[1], scope)), each = all.steps * all.features;
+      if (n < 1)
+        table.fail(expr.args[1].place, "at least 1 position", std::to_string(n));
+      result.rows = 0;
+      result.data.clear();
+      for (int64_t row = 0; row < all.rows; ++row)
+        if (name == "first" ? row < n : row % n == n - 1 || row + 1 == all.rows) {
+          ++result.rows;
+          result.data.insert(result.data.end(), all.data.begin() + row * each, all.data.begin() + (row + 1) * each);
+        }
+      return result;
+    }
     if (name == "position") {
       std::vector<double> places(size_t(run.positions));
       std::iota(places.begin(), places.end(), 0);

@@ -95,6 +95,14 @@ void inventTokens(CasePlan &plan) {
     plan.tokens.layout = {{'B', "B"}, {'S', "S"}};
     plan.tokens.values.assign(size_t(batch * length), 0);
     plan.tokens.integer = true;
+    for (const auto &[name, parts] : plan.draws)
+      for (const CaseTensor &part : parts)
+        if (int64_t again = part.size('R'); again > 0) {
+          plan.tokensAgain = plan.tokens;
+          plan.tokensAgain.shape = {batch, again};
+          plan.tokensAgain.layout = {{'B', "B"}, {'R', "R"}};
+          plan.tokensAgain.values.assign(size_t(batch * again), 0);
+        }
   }
 }
 

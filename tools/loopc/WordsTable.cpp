@@ -21,6 +21,12 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"prompted", 1},  // at the last position of the prompt
       {"tail", 3},      // of a last axis of so many entries the last few
       {"distinct", 4},  // different entries in the rounds of each of so many layers, whose first execution has that number: mean over tokens and layers
+      {"size", 1},      // of constants: along an axis of the tensor, or of a given one
+      {"pair", 2},      // of constants: a list of two
+      {"rows", 2},      // the features of a position as so many positions
+      {"features", 2},  // the first features, and how many
+      {"first", 2},     // at the first positions, and how many
+      {"every", 2},     // at the last of each so many positions, and at the very last
       {"position", 0},  // of every token
       {"where", 2},     // a value at the tokens where the second is not 0, one after the other
       {"active", 2},    // a value at the tokens that run an iteration, one after the other
@@ -284,6 +290,15 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
       if (!list.is_array() || number < 0 || number >= double(list.size()))
         table.fail(expr.place, "a list and the number of one of its entries", list.dump() + " and " + Json(number).dump());
       return list[size_t(number)];
+    }
+    if (expr.text == "pair")
+      return Json::array({evaluate(table, expr.args[0], scope), evaluate(table, expr.args[1], scope)});
+    if (expr.text == "size") {
+      Json axis = evaluate(table, expr.args[0], scope);
+      auto found = scope.find("size " + (axis.is_string() ? axis.get<std::string>() : ""));
+      if (found == scope.end())
+        table.fail(expr.place, "an axis of the tensor or of a given one", axis.dump());
+      return found->second;
     }
     if (expr.text == "column") {
       Json list = evaluate(table, expr.args[0], scope), key = evaluate(table, expr.args[1], scope);

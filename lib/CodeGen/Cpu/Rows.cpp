@@ -430,14 +430,23 @@ private:
     Value position = ctx.column(offsetof(loopc_call, position), row), before = e.sub(position, e.c(1));
     if (op.getOwn())
       before = e.select(e.cmp(arith::CmpIPredicate::sgt, ctx.column(offsetof(loopc_call, iteration), row), e.c(0)), position, before);
+    if (operands.size() > 2) { // the position that is asked for, if it is an older one
+      Value past = e.extract(e.loadF32(operands[1].element, 1, operands[1].address), 0);
+      auto is = [&](arith::CmpFPredicate how, float than) -> Value {
+        return arith::CmpFOp::create(e.b, e.loc, how, past, arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(than)));
+      };
+      Value sane = arith::AndIOp::create(e.b, e.loc, is(arith::CmpFPredicate::OGE, 0), is(arith::CmpFPredicate::OLT, 0x1p31f));
+      Value whole = e.select(sane, e.widen(arith::FPToSIOp::create(e.b, e.loc, e.i32(), past)), e.c(-1));
+      before = e.select(e.cmp(arith::CmpIPredicate::slt, whole, position), whole, e.c(-1));
+    }
     auto init = [&] {
       e.pieces(count, 2 * e.lanes(), [&](Value i, int64_t n) {
-        e.store(e.load(e.vecF32(n), e.at(operands[0].address, e.mul(i, 4)), 4), e.at(operands[1].address, e.mul(i, 4)), 4);
+        e.store(e.load(e.vecF32(n), e.at(operands[0].address, e.mul(i, 4)), 4), e.at(operands.back().address, e.mul(i, 4)), 4);
       });
     };
     e.when(exists(before), [&] {
       SiteRow<task::RecallOp> from(*this, op, before);
-      e.when(exists(from.id), [&] { copyState(count, operands[1].address, from.address(), from.headBytes(), false); }, init);
+      e.when(exists(from.id), [&] { copyState(count, operands.back().address, from.address(), from.headBytes(), false); }, init);
     }, init);
   }
 

@@ -31,8 +31,8 @@ def Loop_RecallOp : Loop_Op<"recall", AnyForm, [AttrSizedOperandSegments, AllTyp
   let summary = "the state that the position before has left at its site; `init` where there is none";
   let description = [{
     Reads the row of the position before in the plane of the iteration. Under `single` it reads the plane that all
-    iterations write: the row of the iteration before, or, in the first one, of the position before. In LANES `cache`
-    and `lanes` are there.
+    iterations write: the row of the iteration before, or, in the first one, of the position before. `past`: the row of
+    that position, whole part counts; `init` if it is not an older one. In LANES `cache` and `lanes` are there.
 
     ```mlir
     // with %zero : tensor<4xf32>, %x : tensor<4xf32>
@@ -42,10 +42,10 @@ def Loop_RecallOp : Loop_Op<"recall", AnyForm, [AttrSizedOperandSegments, AllTyp
     loop.keep %n at @S : tensor<4xf32>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$site, Variadic<Index>:$index, AnyRankedTensor:$init, Optional<Loop_CacheType>:$cache,
+  let arguments = (ins FlatSymbolRefAttr:$site, Variadic<Index>:$index, AnyRankedTensor:$init, Optional<AnyRankedTensor>:$past, Optional<Loop_CacheType>:$cache,
                        Optional<Loop_LanesType>:$lanes);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = [{$site (`[` $index^ `]`)? `init` `(` $init `)` (`in` $cache^ `lanes` $lanes `(` type($cache) `,` type($lanes) `)`)?
+  let assemblyFormat = [{$site (`[` $index^ `]`)? `init` `(` $init `)` (`past` `(` $past^ `:` type($past) `)`)? (`in` $cache^ `lanes` $lanes `(` type($cache) `,` type($lanes) `)`)?
     attr-dict `:` type($result)}];
 }
 def Loop_KeepOp : Loop_Op<"keep", AnyForm, [AttrSizedOperandSegments]> {

@@ -397,9 +397,9 @@ def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
 
 /// The bytes of a key row, then those of a value row, as f32.
 def Task_RecallOp : Task_SiteOp<"recall", ["getPoolRead"]> {
-  let summary = "the state that was left at a site: ins init, outs o of shape [elements]";
+  let summary = "the state that was left at a site: ins init and optionally a position, outs o of shape [elements]";
   let description = [{
-    That of the position before in plane `plane`, `init` at position 0. `own`: after the first iteration the row of the
+    That of the position before in plane `plane`, `init` at position 0; with a position that of it, `init` if it is not an older one. `own`: after the first iteration the row of the
     lane's own position, which the iteration before has written.
 
     ```mlir
