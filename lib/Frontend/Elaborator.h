@@ -426,6 +426,9 @@ private:
 
   // SemaTrain.cpp, SemaCheckpoint.cpp
   void elaborateTrain(const TrainStmt &stmt);
+  void elaborateLoss(const TrainStmt &stmt);
+  Val meanOfLabelled(const ReduceExpr &expr, const Val &body);
+  Val crossEntropy(const CallExpr &call);
   bool selectorMatches(const std::string &selector, const ProgramWeight &weight, const std::string &name) const;
   bool knownSegments(const std::string &selector, uint32_t end) const;
   void buildCheckpoints();
@@ -454,6 +457,7 @@ private:
   // Where elaboration stands.
   std::vector<Environment> environments;
   std::vector<ProgramRegion *> regions;
+  bool training = false; ///< in a loss: tokens have labels
   std::vector<IndexVar> indexVars;
   std::vector<IndexPtr> conditions;
   std::vector<PathSegment> path;

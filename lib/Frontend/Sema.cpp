@@ -160,6 +160,10 @@ static void collectDeferred(const ProgramRegion &region, std::vector<DeferredCon
 void Elaborator::eliminateDeadOps() {
   std::vector<bool> used(program.values.size(), false);
   removeDead(program.body, used);
+  for (ProgramTraining &one : program.trainings) {
+    used.assign(program.values.size(), false);
+    removeDead(one.body, used);
+  }
   collectDeferred(program.body, program.deferred);
 }
 
@@ -183,8 +187,10 @@ std::optional<Program> Elaborator::run() {
   if (!diags.hasErrors())
     buildCheckpoints();
   if (!diags.hasErrors())
-    for (const TrainStmt *section : trainSections)
+    for (const TrainStmt *section : trainSections) {
       elaborateTrain(*section);
+      elaborateLoss(*section);
+    }
   if (diags.hasErrors())
     return std::nullopt;
   eliminateDeadOps();

@@ -195,6 +195,8 @@ Val Elaborator::evaluateName(const NameExpr &expr) {
       return Val::ofRuntime(emitValue(OpKind::Position, type, {}, expr.range));
     if (name == "training")
       return Val::ofBool(false);
+    if (training && (name == "label" || name == "next_token"))
+      return Val::ofRuntime(emitValue(OpKind::Label, type, {}, expr.range));
     static const std::set<std::string> later = {"label", "next_token", "next_label", "length", "padding",
                                                 "step",  "steps",      "offset",     "phase"};
     if (later.count(name)) {
@@ -456,6 +458,8 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     }
     axes.push_back(at);
   }
+  if (training && crosses)
+    return meanOfLabelled(expr, Val::ofRuntime(value));
   auto fn = functions.find(expr.op.text);
   // Over the tokens that are taken in together.
   static const std::map<std::string, Fn> folds = {{"sum", Fn::Sum}, {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin},

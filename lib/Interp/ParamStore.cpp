@@ -7,8 +7,8 @@ using namespace mlir::loop;
 
 namespace loopc::interp {
 
-/// The name with its holes filled: by the index of the entry if the weight lists indices, else by one table index each.
-static std::string entryName(WeightOp weight, int64_t table, std::string &error) {
+// Holes are filled by the index of the entry if the weight lists indices, else by one table index each.
+std::string publishedName(WeightOp weight, int64_t table, std::string &error) {
   StringRef name = weight.getSource() ? *weight.getSource() : weight.getSymName();
   ArrayRef<int64_t> tables = weight.getTables().value_or(ArrayRef<int64_t>());
   SmallVector<int64_t> fills(tables.size());
@@ -65,7 +65,7 @@ bool readWeight(WeightOp weight, int64_t table, ParamProvider &provider, std::ve
       return false;
   } else {
     TensorRequest request;
-    request.name = entryName(weight, table, error);
+    request.name = publishedName(weight, table, error);
     if (request.name.empty())
       return false;
     request.shape.assign(type.getShape().begin(), type.getShape().end());

@@ -11,6 +11,9 @@
 
 namespace loopc::interp {
 
+/// The published name of entry `table` of a weight; empty for an absent one, with `error` set.
+std::string publishedName(mlir::loop::WeightOp weight, int64_t table, std::string &error);
+
 /// Row-major values of entry `table` of a weight, rounded to the weight's element type. Follows `tie` and `merged`.
 bool readWeight(mlir::loop::WeightOp weight, int64_t table, ParamProvider &provider, std::vector<float> &values,
                 std::string &error);

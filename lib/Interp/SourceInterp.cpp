@@ -106,8 +106,9 @@ public:
 
   Gradients gradients() override {
     Gradients result;
+    std::string error; // they were read by these names
     for (auto &[key, values] : machine.gradients)
-      result[{cast<WeightOp>(key.first).getSymName().str(), key.second}].assign(values.begin(), values.end());
+      result[publishedName(cast<WeightOp>(key.first), key.second, error)].assign(values.begin(), values.end());
     return result;
   }
 

@@ -45,6 +45,10 @@ FailureOr<Value> Generator::feature(const Op &op) {
     return constant(op);
   case OpKind::Token:
     return Value(loop::TokenOp::create(b, loc, RankedTensorType::get({}, b.getI32Type())));
+  case OpKind::Label:
+    return Value(loop::LabelOp::create(b, loc, RankedTensorType::get({}, b.getI32Type())));
+  case OpKind::CrossEntropy:
+    return Value(loop::CrossEntropyOp::create(b, loc, tensor(result), value(op, 0), value(op, 1)));
   case OpKind::Position:
     return Value(loop::PositionOp::create(b, loc, RankedTensorType::get({}, b.getI32Type())));
   case OpKind::Option:

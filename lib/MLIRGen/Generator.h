@@ -16,7 +16,7 @@ namespace loopc {
 class Generator {
 public:
   Generator(mlir::MLIRContext &context, const frontend::Program &program, llvm::StringRef format);
-  mlir::OwningOpRef<mlir::ModuleOp> run();
+  mlir::OwningOpRef<mlir::ModuleOp> run(bool training);
 
 private:
   using Op = frontend::ProgramOp;

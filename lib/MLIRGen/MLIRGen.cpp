@@ -56,7 +56,7 @@ Type Generator::type(ValueId id) {
   return tensor(id);
 }
 
-OwningOpRef<ModuleOp> Generator::run() {
+OwningOpRef<ModuleOp> Generator::run(bool training) {
   Location top = FileLineColLoc::get(&context, program.filename, 1, 1);
   OwningOpRef<ModuleOp> module = ModuleOp::create(top);
   b.setInsertionPointToStart(module->getBody());
@@ -83,6 +83,16 @@ OwningOpRef<ModuleOp> Generator::run() {
     return nullptr;
   }
   loop::ReturnOp::create(b, top, logits);
+  if (training)
+    for (const ProgramTraining &one : program.trainings) {
+      b.setInsertionPointToEnd(&model.getBody().front());
+      auto step = loop::ForwardOp::create(b, top, one.name);
+      b.setInsertionPointToStart(&step.getBody().emplaceBlock());
+      values.clear();
+      if (failed(region(one.body)))
+        return nullptr;
+      loop::ReturnOp::create(b, top, values.lookup(one.body.yields[0]));
+    }
   if (failed(verify(*module)))
     return nullptr;
   return module;
@@ -343,7 +353,7 @@ LogicalResult Generator::carry(const ProgramOp &op) {
   return success();
 }
 
-OwningOpRef<ModuleOp> loopc::generateSource(MLIRContext &context, const Program &program, StringRef format) {
+OwningOpRef<ModuleOp> loopc::generateSource(MLIRContext &context, const Program &program, StringRef format, bool training) {
   context.loadDialect<loop::LoopDialect, arith::ArithDialect, math::MathDialect>();
-  return Generator(context, program, format).run();
+  return Generator(context, program, format).run(training);
 }

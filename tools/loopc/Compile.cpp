@@ -37,7 +37,7 @@ public:
   }
 
   bool start(std::string &error) {
-    module = generateSource(context, *request.program, request.checkpoint);
+    module = generateSource(context, *request.program, request.checkpoint, request.training);
     if (!module)
       return failed(error, "expected a model that SOURCE can say, but got none");
     findModel().walk([&](loop::WeightOp weight) { noteFormat(weight); });
@@ -102,6 +102,36 @@ public:
   std::unique_ptr<interp::StageInterp> interpreter(interp::ParamProvider &params, const interp::StageLayout &layout,
                                                    std::string &error) override {
     return interp::StageInterp::create(findModel(), params, layout, error);
+  }
+
+  bool trainStep(const std::string &name, interp::ParamProvider &params, std::vector<interp::SourceChunk> sequences,
+                 const std::vector<interp::SequenceConfig> &configs, double &loss, interp::Gradients &gradients,
+                 std::string &error) override {
+    PassManager passes(&context);
+    passes.addNestedPass<loop::ModelOp>(createLoopReverse());
+    if (mlir::failed(passes.run(*module)))
+      return failed(error, "expected a loss with a reverse, but a pass failed");
+    auto machine = interp::SourceInterp::create(findModel(), params, interp::Precision::F64, nullptr, error, name);
+    if (!machine)
+      return false;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      sequences[i].sequence = uint32_t(i);
+      if (!machine->open(uint32_t(i), configs[i], error))
+        return false;
+    }
+    std::vector<interp::SourceResult> results;
+    interp::SourceFeed options;
+    options.taps = false;
+    if (!machine->feed(sequences, options, results, error))
+      return false;
+    double sum = 0;
+    size_t tokens = 0;
+    for (const interp::SourceResult &result : results)
+      for (double one : result.logits)
+        sum += one, ++tokens;
+    loss = sum / double(tokens);
+    gradients = machine->gradients();
+    return true;
   }
 
   bool writeArtifact(const std::string &path, CompileTimes &times, std::string &error) override {

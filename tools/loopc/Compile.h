@@ -6,6 +6,7 @@
 #include "loopc/CodeGen/PhaseCosts.h"
 #include "loopc/Frontend/Program.h"
 #include "loopc/Interp/Params.h"
+#include "loopc/Interp/SourceInterp.h"
 #include "loopc/Interp/StageInterp.h"
 #include <cstdint>
 #include <map>
@@ -39,6 +40,7 @@ struct CompileRequest {
   std::string bf16Order; ///< codegen::CompileOptions
   std::vector<std::string> observe;
   bool profile = false; ///< the code times its phases
+  bool training = false; ///< the programs of the losses too
   std::string sanitize; ///< sanitizer that the code reports its accesses to
   std::string hash;     ///< of everything that decides the result; recorded in the metadata
 };
@@ -75,6 +77,11 @@ public:
   /// Interprets the LANES form. The provider and the compilation outlive the interpreter.
   virtual std::unique_ptr<interp::StageInterp> interpreter(interp::ParamProvider &params,
                                                            const interp::StageLayout &layout, std::string &error) = 0;
+  /// One step of the program `name` (of a `train` section) over whole sequences, interpreted in SOURCE: the loss and the
+  /// gradient of every weight it uses. Sequence i is configured by configs[i].
+  virtual bool trainStep(const std::string &name, interp::ParamProvider &params, std::vector<interp::SourceChunk> sequences,
+                         const std::vector<interp::SequenceConfig> &configs, double &loss, interp::Gradients &gradients,
+                         std::string &error) = 0;
   /// Writes the sealed shared object to `path`.
   virtual bool writeArtifact(const std::string &path, CompileTimes &times, std::string &error) = 0;
 };

@@ -158,16 +158,40 @@ int runConform(const ConformOptions &options) {
     any = true;
     if (interrupted())
       return Interrupted;
-    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve"};
+    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve", "train-step"};
     if (!kinds.count(files.kind) && !table.mentions(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");
       continue;
     }
+    const bool training = files.kind == "train-step";
+    if (training && options.target.target != "interp") {
+      reporter.whole(files, "unsupported", "this version takes training steps on target interp only");
+      continue;
+    }
     try {
       std::optional<frontend::Program> program;
-      CasePlan plan = planCase(files, table, options.directory, spec, options.spec, program);
+      CasePlan plan;
+      try {
+        plan = planCase(files, table, options.directory, spec, options.spec, program);
+      } catch (const Failure &failure) {
+        if (!training)
+          throw;
+        plan.unsupported = failure.what(); // losses and terms that no words say yet
+      }
       if (!plan.unsupported.empty()) {
         reporter.whole(files, "unsupported", plan.unsupported);
+        continue;
+      }
+      if (training) {
+        if (program->trainings.empty()) {
+          reporter.whole(files, "unsupported", "the spec has no `train` section whose loss this version runs");
+          continue;
+        }
+        for (const TensorResult &result : runTrainStep(plan, table, spec, *program))
+          reporter.tensor(files, result);
+        for (const CaseOutput &output : plan.outputs)
+          if (!output.unsupported.empty())
+            reporter.whole(files, "unsupported", output.name + ": " + output.unsupported);
         continue;
       }
       rt::Executor &executor = models.get(plan, spec, std::move(*program));

@@ -360,6 +360,8 @@ private:
         plan.settings.push_back({action.name, &action.expr, captures});
       } else if (entries.count(action.name)) {
         plan.spec.set.push_back(action.name + "=" + settingText(words::evaluate(table, action.expr, captures)));
+      } else if (action.name == "window" && files.kind == "train-step") {
+        plan.window = whole(action.expr, captures);
       } else {
         table.fail(action.place, "an option or a config entry of the spec", "`" + action.name + "`");
       }
@@ -613,6 +615,15 @@ private:
       keepLayers(program, arg, scope);
   }
 
+  void readTolerance(const nlohmann::json &tolerance, CaseOutput &output) {
+    if (!tolerance.contains(output.name) && !output.expected.integer)
+      failExpected(place("tolerance." + output.name), "atol and rtol", "none");
+    if (tolerance.contains(output.name)) {
+      output.atol = tolerance[output.name].value("atol", 0.0);
+      output.rtol = tolerance[output.name].value("rtol", 0.0);
+    }
+  }
+
   void outRules(frontend::Program &program) {
     std::set<std::string> states;
     for (const frontend::ProgramLoop &loop : program.loops)
@@ -624,6 +635,13 @@ private:
       CaseOutput output;
       output.name = view.name;
       output.scope = all;
+      const bool training = files.kind == "train-step";
+      if (training && view.name.rfind("out.grad.", 0) == 0) { // of the weight that is published under this name
+        output.expected = readTensor(view, {});
+        readTolerance(tolerance, output);
+        plan.outputs.push_back(std::move(output));
+        continue;
+      }
       output.rule =
           table.find(Rule::Kind::Out, view.name.substr(4), files.facts, nullptr, int(view.shape.size()), output.scope);
       if (!output.rule)
@@ -635,11 +653,12 @@ private:
         continue;
       }
       output.expected = readTensor(view, output.rule->layout);
-      if (!tolerance.contains(view.name) && !output.expected.integer)
-        failExpected(place("tolerance." + view.name), "atol and rtol", "none");
-      if (tolerance.contains(view.name)) {
-        output.atol = tolerance[view.name].value("atol", 0.0);
-        output.rtol = tolerance[view.name].value("rtol", 0.0);
+      readTolerance(tolerance, output);
+      if (training) {
+        if (output.rule->value.kind != words::Expr::Kind::Name || output.rule->value.text != "loss")
+          output.unsupported = "of a training step only the loss and the gradients are compared";
+        plan.outputs.push_back(std::move(output));
+        continue;
       }
       collectNames(output.rule->value, table, output.scope, plan);
       keepLayers(program, output.rule->value, output.scope);

@@ -82,6 +82,7 @@ struct CasePlan {
   std::optional<Use> exitAfter, minLoops, checkEvery;
   bool together = false, lastCheck = false, untested = false;
   std::optional<CaseTensor> labels;
+  int64_t window = -1; ///< of a training step: the last iterations that a gradient passes; -1: all
   std::optional<int64_t> prompt, generate;
   std::set<int32_t> stop;
   int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
@@ -173,6 +174,11 @@ struct TensorResult {
 /// `cuts`: see CasePlan.
 TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
                            const std::vector<int64_t> &cuts);
+/// One training step in the interpreter: the loss and the gradients of the case.
+std::vector<TensorResult> runTrainStep(const CasePlan &plan, const words::Table &table, const SpecText &spec,
+                                       const frontend::Program &program);
+/// Compares the elements of `got` with those of `output`, whatever their axes.
+TensorResult compareElements(const CaseOutput &output, const std::vector<double> &got);
 /// Value of an `out` expression for one sequence.
 SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
                              const SequenceRun &run);

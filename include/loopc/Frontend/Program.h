@@ -257,6 +257,12 @@ struct ProgramAccident {
   bool on = false;
 };
 
+/// The program of a `train` section whose loss this version runs: the model's, then the loss, which it yields.
+struct ProgramTraining {
+  std::string name; ///< "train", "train.stage1"
+  ProgramRegion body;
+};
+
 struct Program {
   std::string model, filename;
   std::vector<ProgramConfigEntry> config;
@@ -275,6 +281,7 @@ struct Program {
   std::vector<std::string> outputs;
   std::vector<DeferredConstruct> deferred;
   std::vector<std::string> trainSections;
+  std::vector<ProgramTraining> trainings;
   int64_t vocab = 0; ///< rows of the embedding of `token`
 
   const CheckpointMap *checkpoint(std::string_view format) const {

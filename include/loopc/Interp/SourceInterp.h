@@ -70,8 +70,8 @@ struct SourceFeed {
   bool taps = true;
 };
 
-/// Of a weight, by its symbol and the number of its table; row-major.
-using Gradients = std::map<std::pair<std::string, int64_t>, std::vector<double>>;
+/// By the published names of the weights; row-major.
+using Gradients = std::map<std::string, std::vector<double>>;
 
 /// A tapped value, or a state of the scheduled loop under its name, row-major.
 struct TapValues {

@@ -11,8 +11,9 @@ namespace loopc {
 
 /// Makes a module with one `loop.model` of `program`. Weights are named as in the checkpoint map `format` ("" is the
 /// published form, "gguf" the names of a GGUF file). What SOURCE cannot say is a diagnostic at the place in the spec;
-/// the result is null then.
-mlir::OwningOpRef<mlir::ModuleOp> generateSource(mlir::MLIRContext &context, const frontend::Program &program, llvm::StringRef format = "");
+/// the result is null then. `training`: beside @main also the programs of the losses (@train, …).
+mlir::OwningOpRef<mlir::ModuleOp> generateSource(mlir::MLIRContext &context, const frontend::Program &program, llvm::StringRef format = "",
+                                               bool training = false);
 
 } // namespace loopc
 #endif
