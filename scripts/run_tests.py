@@ -119,6 +119,16 @@ def conformance():
 
 
 @suite
+def random():
+    """Random programs over all constructs: compiled code, interpreter and schedules agree (fresh seed, printed)."""
+    build(BUILD, "loopc")
+    status, text = run([sys.executable, ROOT / "scripts/random_models.py", "--programs", "40", "--loopc", BUILD / "bin/loopc"], "random")
+    match = re.search(r"(\d+) programs passed, (\d+) failed", text)
+    print(text[-6000:] if status else "\n".join(text.strip().splitlines()[:1]))
+    return (int(match[1]), int(match[2])) if match else (0, 1)
+
+
+@suite
 def models():
     """Real weights: SmolLM2-135M-Instruct and the small trained looped model."""
     build(BUILD, "loopc")

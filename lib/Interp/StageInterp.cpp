@@ -189,6 +189,7 @@ private:
     StageLayout::Site site;
     int64_t heads, dim, layer;
     SitePlanAttr plan;
+    bool looped; ///< its iterations count
   };
   FailureOr<SiteAt> siteOf(Operation *op, FlatSymbolRefAttr name, OperandRange index) {
     auto site = dyn_cast_or_null<SiteOp>(SymbolTable::lookupNearestSymbolFrom(op, name));
@@ -198,7 +199,7 @@ private:
     for (auto [value, size] : llvm::zip(index, site.getTables().value_or(ArrayRef<int64_t>())))
       layer = layer * size + (*get(value).whole)[0];
     return SiteAt{layout.sites.at(name.getValue().str()), int64_t(site.getHeads()), int64_t(site.getDim()), layer,
-                  *site.getPlan()};
+                  *site.getPlan(), site.getStage() == "core"};
   }
   /// Row id of (site, plane, position) for a lane, -1 if there is none.
   int32_t rowId(const SiteAt &at, int32_t lane, int64_t plane, int64_t position) {
@@ -259,7 +260,7 @@ private:
     FailureOr<SiteAt> at = siteOf(op, op.getSiteAttr(), op.getIndex());
     if (failed(at))
       return failure();
-    bool one = at->plan.getPlanes().isConstant();
+    bool one = at->looped && at->plan.getPlanes().isConstant();
     V out = get(op.getInit()), past = op.getPast() ? spread(get(op.getPast())) : V();
     V result = make(op.getResult(), false);
     for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {

@@ -70,7 +70,14 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
         why = "tokens of the prompt see each other, so it is taken in by one call";
       }
     });
-    if (forward.walk([](RecallOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+    RecallOp recall;
+    forward.walk([&](RecallOp op) { return recall = op, WalkResult::interrupt(); });
+    if (recall) {
+      if (group != Grain::lane || order == CallOrder::pass || order == CallOrder::by_call) {
+        std::string together = group == Grain::lane ? "order " + stringifyCallOrder(order).str() : why;
+        emitPlanError(recall, PlanError::L0616) << "expected tokens of a sequence one after the other, since a carry is read, but got " << together;
+        return signalPassFailure();
+      }
       lag = Lag::end; // so no run can ask for another order
       order = CallOrder::token;
       why = "a token reads the state that the one before it has left";
