@@ -27,6 +27,9 @@ uint64_t defaultKvBytes() {
   return pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size) / 2 : uint64_t(1) << 30;
 }
 
+/// Tokens run together but leave one by one: who has left is missing where the others look at all of them.
+bool leavesGroup(const ModelInfo &info) { return info.contract.group != "lane" && info.contract.couple == "lane"; }
+
 ExitMode resolveExit(const ModelInfo &info, const SequenceOptions &o) {
   if (!info.count)
     return ExitMode::Off;
@@ -38,7 +41,7 @@ ExitMode resolveExit(const ModelInfo &info, const SequenceOptions &o) {
     return ExitMode::Leave;
   if (info.exit && info.exit->mode == "select")
     return ExitMode::Select;
-  bool leaves = info.policy.holes != "refuse" && !kvMaps[size_t(info.policy.map)].needsCount;
+  bool leaves = !leavesGroup(info) && info.policy.holes != "refuse" && !kvMaps[size_t(info.policy.map)].needsCount;
   return leaves ? ExitMode::Leave : ExitMode::Select;
 }
 
@@ -177,6 +180,8 @@ SequenceId Engine::open(const SequenceOptions &o) {
       refuse("given exits", "iterations of at least 0", std::to_string(e));
   ExitMode exit = resolveExit(info, o);
   bool leaving = exit == ExitMode::Leave && (info.exit || !o.exitAfter.empty());
+  if (leaving && leavesGroup(info))
+    refuse("exit mode", "select, since tokens of a sequence run together and each has an exit of its own", "leave");
   Order order = resolveOrder(info, o.order);
   auto s = std::make_unique<Sequence>(impl->nextId, info, impl->pools,
                                       Policy::make(info.policy, loops, leaving, order == Order::Pass));

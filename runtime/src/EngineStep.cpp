@@ -303,7 +303,7 @@ void Engine::Impl::check(std::span<const Member> lanes, std::vector<uint8_t> &fi
     return;
   std::vector<Member> due;
   for (const Member &m : lanes)
-    if (m.sequence->modelExit(info) && m.sequence->testDue(m.lane->done) && (m.lane->depth == 0 || m.sequence->options.group))
+    if (m.sequence->modelExit(info) && m.sequence->testDue(m.lane->done) && (m.lane->depth == 0 || m.sequence->options.group || info.contract.group != "lane"))
       due.push_back(m);
   std::fill(fired.begin(), fired.end(), 0);
   if (due.empty())
