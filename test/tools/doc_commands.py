@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the commands of a documentation page, in order, in an empty folder.
 
-usage: doc_commands.py PAGE.md ROOT. Blocks ```NAME.loop hold files (```loop FILE), ```sh commands that must succeed
+usage: doc_commands.py PAGE.md ROOT. Blocks ```loop FILE hold files, ```loop FILE head and body what takes the place of all before its
+first and behind its last function, ```sh commands that must succeed
 (```sh fails: must fail), a ```text block behind them what they print, both streams, in order; `…` matches any text.
 """
 import os
@@ -27,7 +28,12 @@ def main():
         for kind, rest, text in blocks:
             rest = rest.strip()
             if kind == "loop":
-                pathlib.Path(folder, rest).write_text(text, encoding="utf-8")
+                name, *part = rest.split()
+                path = pathlib.Path(folder, name)
+                if part:
+                    before, functions, after = re.match(r"(.*?)(^fn .*^fn .*?^}\n|^fn .*?^}\n)(.*)", path.read_text(encoding="utf-8"), re.S | re.M).groups()
+                    text = text + functions + after if part == ["head"] else before + functions + text
+                path.write_text(text, encoding="utf-8")
             elif kind == "sh":
                 printed = ""
                 for line in text.splitlines():
