@@ -289,7 +289,7 @@ private:
     case StmtKind::Accident:
       return line("accident " + cast<AccidentStmt>(node).name.text + " " + quote(cast<AccidentStmt>(node).sentence));
     case StmtKind::Sequence:
-      return line("sequence exactly " + expr(cast<SequenceStmt>(node).length));
+      return line((cast<SequenceStmt>(node).atMost ? "sequence at most " : "sequence exactly ") + expr(cast<SequenceStmt>(node).length));
     case StmtKind::Phases:
       return line("phases differ " + quote(cast<PhasesStmt>(node).reason));
     case StmtKind::Input: {

@@ -386,6 +386,7 @@ private:
   ValueScope scopeOf(const ScopeClause &clause, ValueScope fallback) const;
 
   // SemaLoop.cpp
+  void elaborateSequence(const SequenceStmt &stmt);
   void elaborateStack(const StackStmt &stmt);
   void elaborateLoop(const LoopStmt &stmt);
   void elaborateExit(const ExitStmt &stmt);

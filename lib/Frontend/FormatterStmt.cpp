@@ -173,7 +173,7 @@ Formatter::Doc Formatter::statement(const Stmt &node) {
   case StmtKind::Accident:
     return text("accident " + cast<AccidentStmt>(node).name.text + " " + quote(cast<AccidentStmt>(node).sentence));
   case StmtKind::Sequence:
-    return cat({text("sequence exactly "), expr(cast<SequenceStmt>(node).length)});
+    return cat({text(cast<SequenceStmt>(node).atMost ? "sequence at most " : "sequence exactly "), expr(cast<SequenceStmt>(node).length)});
   case StmtKind::Phases:
     return text("phases differ " + quote(cast<PhasesStmt>(node).reason));
   case StmtKind::Input: {

@@ -167,8 +167,9 @@ StmtPtr Parser::parseAccident() {
 StmtPtr Parser::parseSequence() {
   auto node = start<SequenceStmt>();
   advance();
-  if (!acceptWord("exactly"))
-    failExpected("`exactly` and the number of tokens");
+  node->atMost = acceptWord("at");
+  if (!acceptWord(node->atMost ? "most" : "exactly"))
+    failExpected(node->atMost ? "`most` and the number of tokens" : "`exactly` or `at most` and the number of tokens");
   if (!failed)
     node->length = parseExpr();
   return done(std::move(node));

@@ -13,6 +13,19 @@ namespace loopc::frontend::sema {
 // Stacks
 //===----------------------------------------------------------------------===//
 
+void Elaborator::elaborateSequence(const SequenceStmt &stmt) {
+  if (!stmt.atMost)
+    return defer("`sequence exactly`", stmt.range);
+  Val most = evaluate(stmt.length.get());
+  if (most.poison())
+    return;
+  if (!most.is(Kind::Int) || most.integer < 1 || most.integer > INT32_MAX)
+    error(ErrorCode::L0216, stmt.length->range, "expected a number of tokens from 1 on that is known when compiled, but got " +
+                                                    (most.is(Kind::Int) ? std::to_string(most.integer) : describe(most)));
+  else if (program.context == 0 || most.integer < program.context)
+    program.context = most.integer;
+}
+
 void Elaborator::elaborateStack(const StackStmt &stmt) {
   Val low = Val::ofInt(0), high;
   if (stmt.count)

@@ -103,7 +103,7 @@ void Elaborator::elaborateStmt(const Stmt &stmt) {
     defer(stmt.kind == StmtKind::View ? "`view`" : "`memory`", stmt.range);
     break;
   case StmtKind::Sequence:
-    defer("`sequence`", stmt.range);
+    elaborateSequence(*as<SequenceStmt>(&stmt));
     break;
   case StmtKind::Phases:
     defer("`phases differ`", stmt.range);

@@ -46,7 +46,7 @@ std::string cacheDirectory() {
 CompileRequest makeRequest(const frontend::Program &program, const SpecText &spec, const TargetOptions &target,
                            const Weights &weights, const std::vector<std::string> &observe, int64_t context) {
   CompileRequest request;
-  request.context = context;
+  request.context = context && program.context ? std::min(context, program.context) : std::max(context, program.context);
   request.leaving = target.leaving;
   request.profile = target.profile;
   request.program = &program;

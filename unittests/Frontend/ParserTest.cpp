@@ -136,6 +136,7 @@ TEST(Parser, Declarations) {
             "view draft block 32\n  output y = x\nview s every w\n  output y = x\n");
   EXPECT_EQ(listingOf("input puzzle: id(n) per sequence\nmemory c[n]\nsequence exactly cells\n"),
             "input puzzle: id[n] per sequence\nmemory c[n]\nsequence exactly cells\n");
+  EXPECT_EQ(listingOf("sequence at most 4 * n\n"), "sequence at most (* 4 n)\n");
   EXPECT_EQ(listingOf("policy merge(n) = x div n\nreadout e = y\noutput logits\n"),
             "policy merge(n) = (div x n)\nreadout e = y\noutput logits\n");
 }

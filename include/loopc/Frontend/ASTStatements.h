@@ -136,9 +136,10 @@ struct AccidentStmt : StmtNode<AccidentStmt, StmtKind::Accident> {
   std::string sentence;
 };
 
-/// `sequence exactly cells`: a fixed number of tokens
+/// `sequence exactly cells`: a fixed number of tokens; `sequence at most n`: the longest that the page can say
 struct SequenceStmt : StmtNode<SequenceStmt, StmtKind::Sequence> {
   using StmtNode::StmtNode;
+  bool atMost = false;
   ExprPtr length;
 };
 

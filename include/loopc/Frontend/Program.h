@@ -283,6 +283,7 @@ struct Program {
   std::vector<std::string> trainSections;
   std::vector<ProgramTraining> trainings;
   int64_t vocab = 0; ///< rows of the embedding of `token`
+  int64_t context = 0; ///< most tokens of a sequence (`sequence at most`); 0: no limit
 
   const CheckpointMap *checkpoint(std::string_view format) const {
     for (const CheckpointMap &map : checkpoints)
