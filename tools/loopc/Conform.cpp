@@ -158,6 +158,10 @@ int runConform(const ConformOptions &options) {
     any = true;
     if (interrupted())
       return Interrupted;
+    if (std::string reason = table.skips(files.name); !reason.empty()) {
+      reporter.whole(files, "unsupported", reason);
+      continue;
+    }
     static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve", "train-step"};
     if (!kinds.count(files.kind) && !table.mentions(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");

@@ -175,13 +175,6 @@ public:
 
   CasePlan run(const SpecText &spec, const SpecOptions &base, std::optional<frontend::Program> &program) {
     plan.spec = base;
-    for (const Rule &rule : table.rules) {
-      Scope ignored;
-      if (rule.kind == Rule::Kind::Skip && words::matchText(rule.name, files.name, ignored)) {
-        plan.unsupported = rule.reason;
-        return std::move(plan);
-      }
-    }
     readConfiguration();
     if (!plan.unsupported.empty())
       return std::move(plan);
@@ -282,7 +275,7 @@ private:
 
   /// Entries of `config` that the shapes of given tensors tell: the names of axes are sizes there.
   void readSizes() {
-    for (const rt::TensorView &view : files.tensors ? files.tensors->tensors() : std::vector<rt::TensorView>()) {
+    for (const rt::TensorView &view : files.tensors ? files.tensors->tensors() : std::span<const rt::TensorView>()) {
       Scope captures;
       const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures) : nullptr;
       for (size_t i = 0; rule && i < view.shape.size(); ++i)
@@ -517,7 +510,7 @@ private:
           if (action.ofSegment)
             put(plan.labelsAt, action, captures, readTensor(view, rule->layout));
           else
-            plan.labels = readTensor(view, rule->layout);
+            plan.labels = ofNext(readTensor(view, rule->layout), action.name == "next");
           break;
         case Action::Kind::Weight:
           plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
@@ -551,6 +544,13 @@ private:
   static void putSizes(Scope &scope, const Rule &rule, const rt::TensorView &view) {
     for (size_t i = 0; i < rule.layout.size(); ++i)
       scope["size " + rule.layout[i].name] = view.shape[i];
+  }
+
+  /// Where a label is that of the position before.
+  static CaseTensor ofNext(CaseTensor labels, bool next) {
+    for (size_t i = 0, length = next ? size_t(labels.shape.back()) : 0; next && i < labels.values.size(); ++i)
+      labels.values[i] = (i + 1) % length ? labels.values[i + 1] : -100;
+    return labels;
   }
 
   void put(std::vector<CaseTensor> &to, const Action &action, const Scope &captures, CaseTensor tensor) {

@@ -45,6 +45,15 @@ void gatherTokens(CasePlan &plan, const std::string &file) {
     for (size_t b = 0; b + 1 < ends; ++b)
       rows.emplace_back(plan.tokens.values.begin() + plan.cuts[b], plan.tokens.values.begin() + plan.cuts[b + 1]);
     plan.tokens.values.clear();
+    if (plan.labels && plan.labels->size('J') >= plan.cuts.back()) {
+      size_t longest = 0;
+      for (const std::vector<double> &row : rows)
+        longest = std::max(longest, row.size());
+      std::vector<double> labels(rows.size() * longest, -100);
+      for (size_t b = 0; b < rows.size(); ++b)
+        std::copy_n(plan.labels->values.begin() + plan.cuts[b], rows[b].size(), labels.begin() + long(b * longest));
+      plan.labels->values = std::move(labels);
+    }
   }
   for (const auto &[b, prompt] : plan.tokensOf) {
     if (b != int64_t(rows.size()))

@@ -50,7 +50,7 @@ struct Action {
     CheckEvery,  ///< check every expr
     LastCheck,   ///< last check: where no test fires, the readout is that of the last test
     Untested,    ///< prompt untested: no test for the tokens of the prompt
-    Labels,      ///< in: labels of cross_entropy
+    Labels,      ///< in: labels of cross_entropy; `labels next`: each is that of the position before
     Prompt,      ///< prompt expr: that many tokens in the first call, then one at a time
     Calls,       ///< calls expr: list of the tokens of each call
     CallLoops,   ///< call loops expr: list of the iterations of each call, 0: all
@@ -139,6 +139,8 @@ struct Table {
   /// Captures of the name and of the pattern are added to `captures`.
   const Rule *find(Rule::Kind kind, const std::string &name, const CaseFacts &facts, const Json *value, int rank,
                    Scope &captures) const;
+  /// Why cases of that name are not run; empty: they are.
+  std::string skips(const std::string &caseName) const;
   /// Whether a rule asks for cases of this kind.
   bool mentions(const std::string &caseKind) const;
 };

@@ -275,6 +275,7 @@ private:
       result.kind = Action::Kind::LastCheck;
     } else if (acceptName("labels")) {
       result.kind = Action::Kind::Labels;
+      result.name = acceptName("next") ? "next" : "";
       segment(result);
     } else if (acceptName("exit")) {
       if (!acceptName("after"))

@@ -69,6 +69,7 @@ const std::vector<ValueFunction> &valueFunctions() {
       {"exact", 2},      // of logits and labels: 1 if all labelled tokens are right
       {"bce", 2},        // of a logit and a target
       {"agrees", 2},     // 1 where a logit of at least 0 says the same as a flag
+      {"pooled_cross_entropy", 1}, // the same over all sequences
       {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
       {"depth", 0},     // iterations in the state that was read out
       {"accepted", 0},  // by round of speculation: drafts that stand
@@ -196,6 +197,14 @@ const Rule *Table::find(Rule::Kind kind, const std::string &name, const CaseFact
     return &rule;
   }
   return nullptr;
+}
+
+std::string Table::skips(const std::string &caseName) const {
+  Scope ignored;
+  for (const Rule &rule : rules)
+    if (rule.kind == Rule::Kind::Skip && matchText(rule.name, caseName, ignored))
+      return rule.reason;
+  return "";
 }
 
 bool Table::mentions(const std::string &caseKind) const {
