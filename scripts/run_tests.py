@@ -119,6 +119,21 @@ def conformance():
 
 
 @suite
+def verify():
+    """Every page with the sizes of its vectors: compiled code and interpreter, schedules to the bit."""
+    build(BUILD, "loopc")
+    passed = failed = 0
+    for case in json.loads((ROOT / "test/conformance/suites.json").read_text()):
+        sizes = case.get("sizes", ["--config", ROOT / "test/conformance" / case["folder"]])
+        status, text = run([BUILD / "bin/loopc", "verify", ROOT / "models" / case["spec"], *sizes, "--requests", "3"],
+                           f"verify-{case['folder'].replace('/', '-')}")
+        if status:
+            print(f"{case['spec']} {' '.join(str(part) for part in sizes)}\n{text[-3000:]}")
+        passed, failed = passed + (status == 0), failed + (status != 0)
+    return passed, failed
+
+
+@suite
 def random():
     """Random programs over all constructs: compiled code, interpreter and schedules agree (fresh seed, printed)."""
     build(BUILD, "loopc")
