@@ -458,6 +458,7 @@ private:
   // Where elaboration stands.
   std::vector<Environment> environments;
   std::vector<ProgramRegion *> regions;
+  int choices = 0; ///< `where`s around whose condition is not the same for the whole run
   bool training = false; ///< in a loss: tokens have labels
   std::vector<IndexVar> indexVars;
   std::vector<IndexPtr> conditions;

@@ -214,7 +214,11 @@ void Elaborator::elaborateWhere(const WhereStmt &stmt) {
   }
   Carried carried;
   carried.names = carriedNames(stmt.body);
-  if (!inRegion(carried, [&] { elaborateStatements(stmt.body.statements); }, stmt.range, "where"))
+  const bool varies = typeOf(flag).scope != ValueScope::Run;
+  choices += varies;
+  const bool fine = inRegion(carried, [&] { elaborateStatements(stmt.body.statements); }, stmt.range, "where");
+  choices -= varies;
+  if (!fine)
     return;
   ProgramOp op;
   op.kind = OpKind::Where;

@@ -563,6 +563,8 @@ void Elaborator::elaborateCarry(const CarryStmt &stmt) {
     defer("a `carry` for each index", stmt.range);
     return declare(stmt.name, {Val(), NameRole::Carry, stmt.name.range});
   }
+  if (choices)
+    defer("a `carry` inside a `where`", stmt.range);
   Val start = stmt.value ? evaluate(stmt.value.get(), type ? &*type : nullptr) : Val::ofFloat(0);
   ValueId init = start.poison() ? kNone : materialise(start, stmt.range, type ? &*type : nullptr);
   if (init != kNone && typeOf(init).element != ElementType::F32)
