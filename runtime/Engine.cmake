@@ -19,6 +19,7 @@ loopc_library(loopc_engine
     src/EngineStep.cpp
     src/KvExport.cpp
     src/Generate.cpp
+    src/TrainStep.cpp
   LINK
     loopc_runtime
     PkgConfig::XXHASH

@@ -71,7 +71,7 @@ public:
   LogicalResult toTask() {
     Stopwatch timer(stats.formSeconds);
     PassManager passes(module.getContext());
-    passes.addPass(createFormPhasesPass());
+    passes.addPass(createFormPhasesPass(options.step));
     if (options.fuse)
       passes.addPass(createFusePass());
     passes.addPass(createPlanMemoryPass());
@@ -84,7 +84,11 @@ public:
 
   LogicalResult toLlvmDialect() {
     Stopwatch timer(stats.lowerSeconds);
-    FailureOr<ModelLayout> layout = ModelLayout::get(model);
+    FailureOr<ModelLayout> layout = ModelLayout();
+    if (options.step.empty())
+      layout = ModelLayout::get(model);
+    else
+      layout = ModelLayout::getStep(model, cast<loop::ForwardOp>(SymbolTable::lookupSymbolIn(model, options.step)));
     if (failed(layout))
       return failure();
     PassManager lower(module.getContext());

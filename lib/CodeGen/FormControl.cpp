@@ -9,14 +9,16 @@
 using namespace mlir;
 using namespace loopc::codegen;
 
-LogicalResult PhaseFormer::formStage(loop::StageOp stageOp) {
-  stage = stageOp;
-  auto program = task::ProgramOp::create(b, stage.getLoc(), stage.getSymName(), layout.poolOf(stage.getSymName()), IntegerAttr(),
-                                         IntegerAttr());
+LogicalResult PhaseFormer::formStage(loop::StageOp op) { return formProgram(op, op.getSymName(), op.getBody().front()); }
+LogicalResult PhaseFormer::formStep(loop::ForwardOp op) { return formProgram(op, "step", op.getBody().front()); }
+
+LogicalResult PhaseFormer::formProgram(Operation *op, StringRef name, Block &block) {
+  stage = op;
+  auto program = task::ProgramOp::create(b, op->getLoc(), name, layout.poolOf(name), IntegerAttr(), IntegerAttr());
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&program.getBody());
-  currentList = task::AllOp::create(b, stage.getLoc(), task::ListType::get(b.getContext()));
-  if (failed(formBlock(stage.getBody().front())))
+  currentList = task::AllOp::create(b, op->getLoc(), task::ListType::get(b.getContext()));
+  if (failed(formBlock(block)))
     return failure();
   flush();
   return success();
@@ -70,6 +72,16 @@ LogicalResult PhaseFormer::form(Operation *op) {
     return formAttend(attend);
   if (auto fold = dyn_cast<loop::FoldOp>(op))
     return formFold(fold);
+  if (auto rewind = dyn_cast<loop::RewindOp>(op))
+    return formRewind(rewind);
+  if (auto accumulate = dyn_cast<loop::AccumulateOp>(op))
+    return formAccumulate(accumulate);
+  if (auto attend = dyn_cast<loop::AttendOp>(op))
+    return formAttendRows(attend);
+  if (auto adjoint = dyn_cast<loop::AttendAdjointOp>(op))
+    return formAttendAdjoint(adjoint);
+  if (isa<loop::CrossEntropyOp, loop::OneHotOp>(op))
+    return formLoss(op);
   return formRowOp(op);
 }
 
@@ -117,6 +129,8 @@ LogicalResult PhaseFormer::formBody(Block &source, unsigned first, ArrayRef<View
 }
 
 LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
+  if (layout.step)
+    return formTurns(op);
   if (!op.getRounds())
     return op.emitOpError("expected a scheduled recur (with rounds), but got an inline one");
   SmallVector<View> states = makeStates(op.getStates());
@@ -149,17 +163,15 @@ LogicalResult PhaseFormer::formRecur(loop::RecurOp op) {
 
 LogicalResult PhaseFormer::formStack(loop::StackOp op) {
   SmallVector<View> states = makeStates(op.getStates());
-  flush();
-  auto layers = task::LayersOp::create(b, op.getLoc(), op.getLayers());
-  {
-    OpBuilder::InsertionGuard guard(b);
-    Block *body = b.createBlock(&layers.getBody(), {}, {b.getIndexType()}, {op.getLoc()});
-    Block &source = op.getBody().front();
-    scalars.map(source.getArgument(0), body->getArgument(0));
-    if (failed(formBody(source, 1, states)))
-      return failure();
-    flush();
-  }
+  SmallVector<Value> planes = keptFor(op, op.getNameAttr(), op.getStates());
+  Block &source = op.getBody().front();
+  auto body = [&](Value index) {
+    scalars.map(source.getArgument(0), index);
+    keepStates(planes, index, states);
+    return formBody(source, 1, states);
+  };
+  if (failed(formLoop(op, {}, op.getLayers(), false, false, body)))
+    return failure();
   for (auto [result, state] : llvm::zip(op.getResults(), states))
     views[result] = state;
   return success();
@@ -198,12 +210,27 @@ LogicalResult PhaseFormer::formReturn(loop::ReturnOp op) {
 namespace {
 struct FormPhasesPass : PassWrapper<FormPhasesPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FormPhasesPass)
+  FormPhasesPass(StringRef name = "") { step = name.str(); }
+  FormPhasesPass(const FormPhasesPass &other) : PassWrapper(other) {}
   StringRef getArgument() const final { return "loop-form-phases"; }
-  StringRef getDescription() const final { return "stages of a LANES model become task.programs"; }
+  StringRef getDescription() const final { return "stages of a LANES model, or a training step of SOURCE, become task.programs"; }
   void getDependentDialects(DialectRegistry &registry) const final { registry.insert<task::TaskDialect>(); }
 
   void runOnOperation() final {
     for (auto model : getOperation().getOps<loop::ModelOp>()) {
+      OpBuilder b(&getContext());
+      b.setInsertionPointToEnd(getOperation().getBody());
+      if (!step.empty()) {
+        auto program = dyn_cast_or_null<loop::ForwardOp>(SymbolTable::lookupSymbolIn(model, step));
+        if (!program) {
+          model.emitOpError("expected a program @") << step << " of SOURCE, but got none";
+          return signalPassFailure();
+        }
+        ModelLayout layout = ModelLayout::getStep(model, program);
+        if (failed(PhaseFormer(layout, b).formStep(program)))
+          return signalPassFailure();
+        continue;
+      }
       if (model.getPhase() != loop::Phase::lanes) {
         model.emitOpError("expected phase(lanes), but got phase(") << loop::stringifyPhase(model.getPhase()) << ")";
         return signalPassFailure();
@@ -211,14 +238,13 @@ struct FormPhasesPass : PassWrapper<FormPhasesPass, OperationPass<ModuleOp>> {
       FailureOr<ModelLayout> layout = ModelLayout::get(model);
       if (failed(layout))
         return signalPassFailure();
-      OpBuilder b(&getContext());
-      b.setInsertionPointToEnd(getOperation().getBody());
       for (auto stage : model.getBody().front().getOps<loop::StageOp>())
         if (failed(PhaseFormer(*layout, b).formStage(stage)))
           return signalPassFailure();
     }
   }
+  Option<std::string> step{*this, "step", llvm::cl::desc("the program of SOURCE that is a training step; none: the stages of LANES")};
 };
 } // namespace
 
-std::unique_ptr<Pass> loopc::codegen::createFormPhasesPass() { return std::make_unique<FormPhasesPass>(); }
+std::unique_ptr<Pass> loopc::codegen::createFormPhasesPass(StringRef step) { return std::make_unique<FormPhasesPass>(step); }

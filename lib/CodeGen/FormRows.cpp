@@ -114,8 +114,9 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
 }
 
 Value PhaseFormer::panelsOf(Value weight) {
-  auto param = weight.getDefiningOp<loop::ParamOp>();
-  const ParamSlot *slot = param ? layout.param(param.getWeight(), true) : nullptr;
+  bool transposed;
+  loop::ParamOp param = getMatrix(weight, transposed);
+  const ParamSlot *slot = param ? layout.param(param.getWeight(), true, transposed) : nullptr;
   if (!slot)
     return {};
   SmallVector<Value> index;
@@ -153,8 +154,9 @@ LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
     views[op.getResult()] = y;
     return success();
   }
-  auto param = op.getWeight().getDefiningOp<loop::ParamOp>();
-  if (!param || !layout.param(param.getWeight(), true))
+  bool transposed;
+  loop::ParamOp param = getMatrix(op.getWeight(), transposed);
+  if (!param || !layout.param(param.getWeight(), true, transposed))
     return op.emitOpError("expected a parameter as the matrix of a linear, but got a computed value");
   int64_t n = weightType.getDimSize(0);
   View bias;

@@ -62,13 +62,13 @@ View PhaseFormer::makeView(Value root, Type tensor) {
 
 View PhaseFormer::makeBuffer(Type tensor) {
   auto type = task::MemType::get(b.getContext(), loop::getFeatureCount(tensor), cast<RankedTensorType>(tensor).getElementType());
-  return makeView(task::BufferOp::create(memory(), stage.getLoc(), type, IntegerAttr()), tensor);
+  return makeView(task::BufferOp::create(memory(), stage->getLoc(), type, IntegerAttr(), IntegerAttr()), tensor);
 }
 
 View PhaseFormer::materialise(const View &view) {
   auto type = task::MemType::get(b.getContext(), view.elements(), view.element());
-  View to{task::BufferOp::create(memory(), stage.getLoc(), type, IntegerAttr()), 0, view.shape, denseStrides(view.shape)};
-  copy(view, to, stage.getLoc());
+  View to{task::BufferOp::create(memory(), stage->getLoc(), type, IntegerAttr(), IntegerAttr()), 0, view.shape, denseStrides(view.shape)};
+  copy(view, to, stage->getLoc());
   return to;
 }
 
@@ -82,7 +82,7 @@ OpBuilder &PhaseFormer::memory() {
 
 OpBuilder &PhaseFormer::rowPhase() {
   if (!rows) {
-    rows = task::PhaseOp::create(b, stage.getLoc(), phaseName("rows"), task::Items::rows, list());
+    rows = task::PhaseOp::create(b, stage->getLoc(), phaseName("rows"), task::Items::rows, list());
     rows.getBody().emplaceBlock();
     rowBuilder = std::make_unique<OpBuilder>(OpBuilder::atBlockEnd(&rows.getBody().front()));
   }
@@ -231,7 +231,7 @@ void PhaseFormer::closeMap() {
 
 // True if `op` only names elements that exist already.
 bool PhaseFormer::formView(Operation *op, LogicalResult &result) {
-  if (isa<loop::TapOp>(op) || isa<loop::YieldOp>(op))
+  if (isa<loop::TapOp>(op) || isa<loop::YieldOp>(op) || formOwn(op))
     return true;
   if (auto param = dyn_cast<loop::ParamOp>(op)) {
     const ParamSlot *slot = layout.param(param.getWeight(), false);
@@ -267,7 +267,7 @@ bool PhaseFormer::formView(Operation *op, LogicalResult &result) {
     View view = makeView(task::FieldOp::create(memory(), op->getLoc(), type, slot->name, slot->offset), load.getType());
     // A field that this stage also stores is copied unless the only reader is a loop's state, which copies it itself.
     bool stored = false;
-    stage.walk([&](loop::StoreOp store) { stored |= store.getField() == load.getField(); });
+    stage->walk([&](loop::StoreOp store) { stored |= store.getField() == load.getField(); });
     if (stored && !llvm::all_of(load->getUsers(), [](Operation *user) { return isa<loop::RecurOp>(user); }))
       view = materialise(view);
     views[load.getResult()] = view;
@@ -285,7 +285,9 @@ bool PhaseFormer::formView(Operation *op, LogicalResult &result) {
   }
   if (auto count = dyn_cast<loop::CountValueOp>(op)) {
     auto type = task::MemType::get(b.getContext(), 1, b.getI32Type());
-    View limit = makeView(task::ColumnOp::create(memory(), op->getLoc(), type, loop::Column::limit), count.getType());
+    Value column = layout.step ? given("limit", count.getCount(), b.getI32Type())
+                               : task::ColumnOp::create(memory(), op->getLoc(), type, loop::Column::limit).getResult();
+    View limit = makeView(column, count.getType());
     Type element = cast<RankedTensorType>(count.getType()).getElementType();
     if (isa<FloatType>(element)) {
       View to = makeBuffer(count.getType());

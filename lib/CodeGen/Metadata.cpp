@@ -92,7 +92,8 @@ static json::Object parameter(loop::ModelOp model, const ParamSlot &slot) {
     }
   else
     sources.push_back(source(own.getTie() ? symbol(*own.getTie()) : own, slot.count));
-  json::Object out{{"name", slot.name}, {"index", slot.index}, {"count", slot.count}, {"kind", slot.panel ? "panel" : "rows"},
+  json::Object out{{"name", slot.name}, {"index", slot.index}, {"count", slot.count},
+                   {"kind", slot.transposed ? "transposed" : slot.panel ? "panel" : "rows"},
                    {"dtype", slot.format ? slot.format.str() : typeName(slot.element)}, {"rows", slot.rows}, {"cols", slot.cols},
                    {"sources", std::move(sources)}};
   if (slot.format)
@@ -214,6 +215,31 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
     if (memory.timedPhases)
       entry["timed_phases"] = memory.timedPhases;
     entries.push_back(std::move(entry));
+  }
+  if (layout.step) {
+    const StageMemory &memory = stages.front();
+    entries.clear();
+    entries.push_back(json::Object{{"name", memory.name}, {"arena_row_bytes", memory.arenaRowBytes}, {"scratch_bytes", memory.scratchBytes},
+                                   {"scratch_row_bytes", memory.scratchRowBytes}, {"syncs", memory.syncs}});
+    if (memory.timedPhases)
+      (*entries[0].getAsObject())["timed_phases"] = memory.timedPhases;
+    vocab = 1;
+    model.walk([&](loop::CrossEntropyOp loss) { vocab = std::max(vocab, loop::getFeatureCount(loss.getLogits().getType())); });
+    json::Array gradients, given;
+    for (const GradientSlot &slot : layout.gradients)
+      gradients.push_back(json::Object{{"name", slot.name}, {"index", slot.index}, {"count", slot.count}, {"rows", slot.rows},
+                                       {"cols", slot.cols}, {"source", source(slot.weight, slot.count)}});
+    for (const GivenSlot &slot : layout.givens) {
+      json::Object entry{{"what", slot.what}, {"name", slot.name}, {"elements", slot.elements}};
+      if (slot.what == "limit" || slot.what == "first") {
+        auto count = cast<loop::CountOp>(SymbolTable::lookupSymbolIn(model, slot.name));
+        entry["default"] = slot.what == "limit" ? static_cast<int64_t>(count.getValue()) : 0;
+        entry["max"] = static_cast<int64_t>(count.getMax());
+      }
+      given.push_back(std::move(entry));
+    }
+    root["gradients"] = std::move(gradients);
+    root["given"] = std::move(given);
   }
   root["stages"] = std::move(entries);
   root["vocab"] = vocab;

@@ -53,7 +53,7 @@ private:
     PhaseCost cost;
     cost.stage = program.getSymName().str();
     cost.name = phase.getName().str();
-    cost.rounds = phase->getParentOfType<task::RoundsOp>() != nullptr;
+    cost.rounds = phase->getParentOfType<task::RoundsOp>() || phase->getParentOfType<task::TurnsOp>();
     SmallVector<std::string> parts;
     for (auto item : phase.getBody().front().getOps<task::ItemOpInterface>())
       parts.push_back(add(item, cost));
@@ -94,10 +94,16 @@ private:
           name = shortName(param.getName());
       } else if (param && isa<task::EmbedOp>(op))
         cost.tableBytes += elements * width;
-      else if (param)
+      else if (param || memory.getDefiningOp<task::GradientOp>())
         cost.weightBytes += elements * width;
       else
         cost.rowBytes += elements * width;
+    }
+    if (auto accumulate = dyn_cast<task::AccumulateOp>(op))
+      cost.flops += (accumulate.getOuter() ? 2 : 1) * product(shape);
+    if (auto attend = dyn_cast<task::AttendRowsOp>(op)) { // every pair of a query and a key: two products, backward five
+      cost.historyBytes += 4 * double(attend.getHeads()[1] * (attend.getHeads()[2] + attend.getHeads()[3]));
+      cost.historyFlops += (attend.getBackward() ? 5 : 2) * double(attend.getHeads()[0] * (attend.getHeads()[2] + attend.getHeads()[3]));
     }
     if (auto append = dyn_cast<task::AppendOp>(op))
       cost.keptBytes += 2 * double(append.getHeads() * append.getDim()) * double(task::getByteWidth(append.getRows()));
@@ -124,7 +130,8 @@ private:
       } else if (isa<task::SyncOp>(op)) {
         pendingSyncs += 1;
       } else if (auto layers = dyn_cast<task::LayersOp>(op)) {
-        for (int64_t layer = 0; layer < int64_t(layers.getLayers()); ++layer) {
+        for (int64_t turn = 0; turn < int64_t(layers.getLayers()); ++turn) {
+          int64_t layer = layers.getBackward() ? int64_t(layers.getLayers()) - 1 - turn : turn;
           known[layers.getBody().getArgument(0)] = IntegerAttr::get(IndexType::get(op.getContext()), layer);
           visit(layers.getBody().front());
         }
@@ -132,8 +139,8 @@ private:
         auto condition = dyn_cast_or_null<IntegerAttr>(known.lookup(branch.getCondition()));
         if (!condition || !condition.getValue().isZero())
           visit(branch.getBody().front());
-      } else if (auto rounds = dyn_cast<task::RoundsOp>(op)) {
-        visit(rounds.getBody().front());
+      } else if (isa<task::RoundsOp, task::TurnsOp>(op)) {
+        visit(op.getRegion(0).front());
       } else if (isa<arith::ArithDialect>(op.getDialect())) {
         fold(op);
       }
@@ -167,7 +174,7 @@ static void add(task::ProgramOp program, PhaseTable &table) {
   Counter(program, table.phases).run();
   StageCost stage{program.getSymName().str(), double(program.getArena().value_or(0)), 0};
   program.walk([&](task::BufferOp buffer) {
-    stage.bufferRowBytes += double(llvm::alignTo(task::getRowBytes(buffer.getType()), 64));
+    stage.bufferRowBytes += double(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1));
   });
   table.stages.push_back(stage);
 }

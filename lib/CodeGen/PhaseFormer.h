@@ -1,4 +1,4 @@
-// Turns one LANES stage into a task.program.
+// Turns one LANES stage, or a training step in SOURCE, into a task.program.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #ifndef LOOPC_LIB_CODEGEN_PHASEFORMER_H
 #define LOOPC_LIB_CODEGEN_PHASEFORMER_H
@@ -33,9 +33,12 @@ class PhaseFormer {
 public:
   PhaseFormer(const ModelLayout &layout, mlir::OpBuilder &builder) : layout(layout), b(builder) {}
   mlir::LogicalResult formStage(mlir::loop::StageOp stage);
+  /// A row of a step is a token, all of it, so its program is that of SOURCE: no caches, nothing split.
+  mlir::LogicalResult formStep(mlir::loop::ForwardOp step);
 
 private:
   // Control (FormControl.cpp).
+  mlir::LogicalResult formProgram(mlir::Operation *stage, llvm::StringRef name, mlir::Block &block);
   mlir::LogicalResult formBlock(mlir::Block &block);
   mlir::LogicalResult form(mlir::Operation *op);
   mlir::LogicalResult formRecur(mlir::loop::RecurOp op);
@@ -56,6 +59,29 @@ private:
   mlir::LogicalResult formFold(mlir::loop::FoldOp op);
   mlir::LogicalResult formAppend(mlir::loop::KVAppendOp op);
   mlir::LogicalResult formState(mlir::Operation *op);
+
+  // Ops of training (FormTrain.cpp).
+  bool formOwn(mlir::Operation *op);
+  mlir::LogicalResult formTurns(mlir::loop::RecurOp op);
+  mlir::LogicalResult formRewind(mlir::loop::RewindOp op);
+  mlir::LogicalResult formAccumulate(mlir::loop::AccumulateOp op);
+  mlir::LogicalResult formAttendRows(mlir::loop::AttendOp op);
+  mlir::LogicalResult formAttendAdjoint(mlir::loop::AttendAdjointOp op);
+  mlir::LogicalResult formLoss(mlir::Operation *op);
+  /// Runs `body` inside a loop over a count or layers; it gets the index. `window`: a count's last iterations only.
+  mlir::LogicalResult formLoop(mlir::Operation *op, mlir::FlatSymbolRefAttr count, std::optional<uint64_t> layers, bool backward, bool window,
+                               llvm::function_ref<mlir::LogicalResult(mlir::Value)> body);
+  /// Buffers with a plane for each iteration of a loop with these states.
+  llvm::SmallVector<mlir::Value> makePlanes(mlir::ValueRange states, mlir::Operation *op, mlir::FlatSymbolRefAttr count,
+                                            std::optional<uint64_t> layers);
+  View planeOf(mlir::Value planes, mlir::Value index, mlir::Type tensor);
+  /// Buffers that keep the states of a loop which a rewind behind it needs; none if there is no such rewind.
+  llvm::SmallVector<mlir::Value> keptFor(mlir::Operation *loop, mlir::StringAttr name, mlir::ValueRange states);
+  void keepStates(llvm::ArrayRef<mlir::Value> planes, mlir::Value index, llvm::ArrayRef<View> states);
+  mlir::Value given(llvm::StringRef what, llvm::StringRef name, mlir::Type element);
+
+
+  View denseView(mlir::Value value);
 
   // Open map.
   bool isElementwise(mlir::Operation *op) const;
@@ -78,7 +104,16 @@ private:
 
   const ModelLayout &layout;
   mlir::OpBuilder &b;      // at the end of the block being formed
-  mlir::loop::StageOp stage;
+  mlir::Operation *stage = nullptr;
+  llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>> kept; ///< by rewind: planes that its loop has filled
+  /// What an attention among rows of q, k, v has given: the result and, of each head, the logarithm of its sum.
+  struct Attended {
+    llvm::SmallVector<mlir::Value, 3> of;
+    mlir::ArrayAttr how;
+    View result, sums;
+  };
+  llvm::SmallVector<Attended, 0> attended;
+  template <typename Op> Attended attendRows(Op op, mlir::Type type);
   llvm::DenseMap<mlir::Value, View> views;
   mlir::IRMapping scalars;
   llvm::SmallVector<mlir::Operation *> open;

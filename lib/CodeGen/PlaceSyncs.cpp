@@ -9,12 +9,13 @@
 #include "loopc/CodeGen/Passes.h"
 #include "loopc/CodeGen/PhaseCosts.h"
 #include "loopc/Transforms/Remarks.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace loopc::codegen;
 
 namespace {
-enum class Resource { Arena, Field, Pool, Columns, Out };
+enum class Resource { Arena, Field, Pool, Columns, Out, Gradient };
 
 struct Access {
   Resource resource;
@@ -73,12 +74,14 @@ private:
 
   void access(SmallVectorImpl<Access> &result, task::PhaseOp phase, Value memory, bool write) {
     Value list = phase.getItems() == task::Items::rows ? phase.getList() : Value();
+    if (auto plane = memory.getDefiningOp<task::PlaneOp>()) // of the buffer, wherever in it
+      memory = plane.getBuffer();
     Operation *def = memory.getDefiningOp();
     auto type = cast<task::MemType>(memory.getType());
     if (auto buffer = dyn_cast_or_null<task::BufferOp>(def)) {
       // Without a memory plan every buffer has bytes of its own.
       int64_t begin = buffer.getOffset() ? *buffer.getOffset() : 0;
-      int64_t bytes = task::getRowBytes(type);
+      int64_t bytes = llvm::alignTo(task::getRowBytes(type), 64) * buffer.getPlanes().value_or(1);
       if (!buffer.getOffset()) {
         auto [entry, fresh] = unplanned.insert({memory, nextUnplanned});
         if (fresh)
@@ -92,6 +95,9 @@ private:
     } else if (auto column = dyn_cast_or_null<task::ColumnOp>(def)) {
       if (column.getColumn() == loop::Column::iteration)
         result.push_back({Resource::Columns, 0, 1, write, list, Value(), phase});
+    } else if (auto gradient = dyn_cast_or_null<task::GradientOp>(def)) {
+      int64_t entry = gradient.getEntry(); // tables of a weight follow one another
+      result.push_back({Resource::Gradient, entry, entry + 1, write, Value(), Value(), phase});
     } else if (isa_and_nonnull<task::OutOp>(def)) {
       result.push_back({Resource::Out, 0, 1, write, list, Value(), phase});
     }
@@ -135,6 +141,15 @@ private:
         if (failed(walk(branch.getBody().front(), inner)))
           return failure();
         add(pending, inner);
+      } else if (auto turns = dyn_cast<task::TurnsOp>(op)) {
+        Pending before = pending;
+        for (int pass = 0; pass < 2; ++pass) {
+          for (Access &access : pending) // another turn, another list
+            access.list = pass ? Value() : access.list;
+          if (failed(walk(turns.getBody().front(), pending)))
+            return failure();
+        }
+        add(pending, before);
       } else if (auto rounds = dyn_cast<task::RoundsOp>(op)) {
         Pending before = pending;
         Access scan{Resource::Columns, 0, 1, false, Value(), Value(), {}};

@@ -26,8 +26,12 @@ std::vector<BufferLife> loopc::codegen::bufferLives(task::ProgramOp program) {
   number(program);
   std::vector<BufferLife> lives;
   program.walk([&](task::BufferOp buffer) {
-    BufferLife life{buffer, INT_MAX, -1, static_cast<int64_t>(llvm::alignTo(task::getRowBytes(buffer.getType()), 64))};
-    for (Operation *user : buffer->getUsers()) {
+    BufferLife life{buffer, INT_MAX, -1, static_cast<int64_t>(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1))};
+    SmallVector<Operation *> users(buffer->getUsers());
+    for (Operation *user : buffer->getUsers())
+      if (isa<task::PlaneOp>(user))
+        llvm::append_range(users, user->getUsers());
+    for (Operation *user : users) {
       Operation *ancestor = buffer->getBlock()->findAncestorOpInBlock(*user);
       life.begin = std::min(life.begin, span[ancestor].first);
       // Up to the end of the next phase: bytes taken over at once would need a sync of their own.

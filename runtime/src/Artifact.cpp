@@ -124,7 +124,7 @@ std::shared_ptr<const Artifact> Artifact::load(const std::string &path) {
         known = true;
       }
     if (!known)
-      throw Error(path, "stages", "prelude, core, check, decide, coda or head", rt::quoted(header->stages[i].name));
+      throw Error(path, "stages", "prelude, core, check, decide, coda, head or step", rt::quoted(header->stages[i].name));
   }
   for (size_t s = 0; s < stageCount; ++s)
     if ((a->entries[s] != nullptr) != (a->model.stage(Stage(s)) != nullptr))

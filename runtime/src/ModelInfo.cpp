@@ -121,7 +121,7 @@ public:
 };
 
 Stage stageOf(const Node &n) {
-  std::string s = n.oneOf({"prelude", "core", "check", "decide", "coda", "head"});
+  std::string s = n.oneOf({"prelude", "core", "check", "decide", "coda", "head", "step"});
   size_t i = 0;
   while (stageName(Stage(i)) != s)
     ++i;
@@ -261,6 +261,50 @@ void readBank(const Node &root, ModelInfo &m) {
   });
 }
 
+ParamSourceInfo readSource(const Node &s, uint64_t count, int64_t rows) {
+  ParamSourceInfo source;
+  source.name = s.at("name").string();
+  source.rows = s.has("rows") ? s.at("rows").integer(1, int64_t(1) << 32) : rows;
+  if (s.has("indices"))
+    s.at("indices").each([&](const Node &i) { source.indices.push_back(i.integer(-1, 1 << 20)); });
+  size_t holes = 0;
+  for (size_t at = source.name.find("{}"); at != std::string::npos; at = source.name.find("{}", at + 2))
+    ++holes;
+  if (source.indices.size() != count * holes)
+    s.fail("one index for each of the " + std::to_string(count) + " tables and each {} of the name",
+           std::to_string(source.indices.size()) + " for " + rt::quoted(source.name));
+  if (s.has("row_map"))
+    s.at("row_map").each([&](const Node &i) { source.rowMap.push_back(i.integer(0, int64_t(1) << 32)); });
+  if (!source.rowMap.empty() && int64_t(source.rowMap.size()) != source.rows)
+    s.at("row_map").fail(std::to_string(source.rows) + " entries", std::to_string(source.rowMap.size()));
+  return source;
+}
+
+/// What only a training step has.
+void readStep(const Node &root, ModelInfo &m) {
+  root.at("gradients").each([&](const Node &n) {
+    GradientInfo g;
+    g.name = n.at("name").string();
+    g.index = n.at("index").size(1 << 24);
+    g.count = uint64_t(n.at("count").integer(1, 1 << 20));
+    g.rows = n.at("rows").integer(1, int64_t(1) << 32);
+    g.cols = n.at("cols").integer(1, int64_t(1) << 32);
+    g.source = readSource(n.at("source"), g.count, g.rows);
+    m.gradients.push_back(std::move(g));
+  });
+  root.at("given").each([&](const Node &n) {
+    GivenInfo g;
+    g.what = n.at("what").oneOf({"label", "limit", "first", "draw"});
+    g.name = n.at("name").string();
+    g.elements = n.at("elements").integer(1, int64_t(1) << 32);
+    if (n.has("max")) {
+      g.max = int32_t(n.at("max").integer(0, 65535));
+      g.value = int32_t(n.at("default").integer(0, g.max));
+    }
+    m.given.push_back(std::move(g));
+  });
+}
+
 void readParams(const Node &root, ModelInfo &m) {
   std::vector<bool> used;
   root.at("params").each([&](const Node &n) {
@@ -268,8 +312,11 @@ void readParams(const Node &root, ModelInfo &m) {
     p.name = n.at("name").string();
     p.index = n.at("index").size(1 << 24);
     p.count = uint64_t(n.at("count").integer(1, 1 << 20));
-    p.kind = n.at("kind").oneOf({"panel", "rows"}) == "panel" ? PackKind::Panel : PackKind::Rows;
+    std::string kind = n.at("kind").oneOf({"panel", "rows", "transposed"});
+    p.kind = kind == "panel" ? PackKind::Panel : kind == "rows" ? PackKind::Rows : PackKind::Transposed;
     p.dtype = n.at("dtype").format();
+    if (p.kind == PackKind::Transposed && p.dtype != DType::F32)
+      n.at("dtype").fail("f32 for a transposed matrix", std::string(dtypeName(p.dtype)));
     p.stored = n.has("stored") && n.at("stored").boolean();
     p.rows = n.at("rows").integer(1, int64_t(1) << 32);
     p.cols = n.at("cols").integer(1, int64_t(1) << 32);
@@ -278,23 +325,8 @@ void readParams(const Node &root, ModelInfo &m) {
                          (p.kind == PackKind::Rows ? "rows of " : "a panel of ") + std::to_string(p.cols));
     int64_t total = 0;
     n.at("sources").each([&](const Node &s) {
-      ParamSourceInfo source;
-      source.name = s.at("name").string();
-      source.rows = s.has("rows") ? s.at("rows").integer(1, int64_t(1) << 32) : p.rows;
-      if (s.has("indices"))
-        s.at("indices").each([&](const Node &i) { source.indices.push_back(i.integer(-1, 1 << 20)); });
-      size_t holes = 0;
-      for (size_t at = source.name.find("{}"); at != std::string::npos; at = source.name.find("{}", at + 2))
-        ++holes;
-      if (source.indices.size() != p.count * holes)
-        s.fail("one index for each of the " + std::to_string(p.count) + " tables and each {} of the name",
-               std::to_string(source.indices.size()) + " for " + rt::quoted(source.name));
-      if (s.has("row_map"))
-        s.at("row_map").each([&](const Node &i) { source.rowMap.push_back(i.integer(0, int64_t(1) << 32)); });
-      if (!source.rowMap.empty() && int64_t(source.rowMap.size()) != source.rows)
-        s.at("row_map").fail(std::to_string(source.rows) + " entries", std::to_string(source.rowMap.size()));
-      total += source.rows;
-      p.sources.push_back(std::move(source));
+      p.sources.push_back(readSource(s, p.count, p.rows));
+      total += p.sources.back().rows;
     });
     if (total != p.rows)
       n.at("rows").fail("the sum of the rows of its sources (" + std::to_string(total) + ")", std::to_string(p.rows));
@@ -374,7 +406,7 @@ void readLoop(const Node &root, ModelInfo &m) {
 
 std::string_view stageName(Stage stage) {
   static constexpr std::string_view names[stageCount] = {"prelude", "core", "check",
-                                                                  "decide",  "coda", "head"};
+                                                                  "decide",  "coda", "head",  "step"};
   return names[size_t(stage)];
 }
 
@@ -455,8 +487,8 @@ ModelInfo ModelInfo::parse(std::string_view text, const std::string &file) {
     s.timedPhases = n.has("timed_phases") ? uint32_t(n.at("timed_phases").size(1 << 20)) : 0;
     m.stages.push_back(s);
   });
-  if (!m.stage(Stage::Prelude))
-    root.at("stages").fail("a stage prelude", "none");
+  if (!m.stage(Stage::Prelude) && !m.stage(Stage::Step))
+    root.at("stages").fail("a stage prelude or step", "none");
   if (m.count.has_value() != (m.stage(Stage::Core) != nullptr))
     root.fail("a stage core exactly if there is a loop count", m.count ? "a count and no core" : "a core and no count");
   for (const PoolInfo &p : m.pools)
@@ -465,6 +497,8 @@ ModelInfo ModelInfo::parse(std::string_view text, const std::string &file) {
   if (m.exit && m.exit->check && (!m.field("exit.stop") || !m.stage(Stage::Check)))
     root.at("exit").fail("a stage check and a field exit.stop", "none");
   readParams(root, m);
+  if (m.stage(Stage::Step))
+    readStep(root, m);
   if (root.has("remarks") && root.at("remarks").value.is_array())
     root.at("remarks").each([&](const Node &n) {
       m.remarks.push_back(n.value.is_string() ? n.value.get<std::string>() : n.value.dump());

@@ -114,6 +114,12 @@ template <auto convert> void store(const Table &table, int64_t first, int64_t la
       out[first * p.cols + i] = convert(values[i]);
     return;
   }
+  if (p.kind == PackKind::Transposed) {
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t c = 0; c < p.cols; ++c)
+        out[(c / LOOPC_PANEL * p.rows + r) * LOOPC_PANEL + c % LOOPC_PANEL] = convert(values[(r - first) * p.cols + c]);
+    return;
+  }
   const int64_t block = panelBlock(p.dtype).k;
   for (int64_t r0 = first; r0 < last; r0 += LOOPC_PANEL) {
     T *panel = out + r0 * int64_t(roundUp(uint64_t(p.cols), uint64_t(block))); // r0 is a multiple of 32
@@ -272,6 +278,8 @@ void roundToFormat(std::string_view name, std::span<float> values) {
 uint64_t packedBytes(const ParamInfo &p) {
   if (p.kind == PackKind::Rows)
     return uint64_t(p.rows) * uint64_t(p.cols / blockElements(p.dtype) * blockBytes(p.dtype));
+  if (p.kind == PackKind::Transposed)
+    return roundUp(uint64_t(p.cols), LOOPC_PANEL) * uint64_t(p.rows) * sizeof(float);
   PanelBlock block = panelBlock(p.dtype);
   uint64_t panels = roundUp(uint64_t(p.rows), LOOPC_PANEL) / LOOPC_PANEL;
   return panels * (roundUp(uint64_t(p.cols), uint64_t(block.k)) / uint64_t(block.k)) * uint64_t(block.bytes);

@@ -207,14 +207,16 @@ struct Program {
     e.add_option("--svg", eval.svg, "Also write a figure")->type_name("FILE");
     e.add_flag("--json", eval.json, "Print JSON");
 
-    CLI::App &b = add("bench", "Measure decoding or reading of prompts", [this] { return runBench(bench); });
+    CLI::App &b = add("bench", "Measure decoding, reading of prompts, or training steps", [this] { return runBench(bench); });
     addSpec(b, bench.spec);
     addWeights(b, bench.weights);
     addRunning(b, bench.target);
     addLoops(b, bench.loops);
     b.add_option("--what", bench.what, "What to measure")
-        ->check(CLI::IsMember({"decode", "prefill"}))
+        ->check(CLI::IsMember({"decode", "prefill", "train"}))
         ->capture_default_str();
+    b.add_option("--window", bench.window, "Of a training step, the last iterations that a gradient passes (default: all)")
+        ->check(CLI::NonNegativeNumber);
     b.add_option("--batch", bench.batch, "Sequences")->check(CLI::Range(1, 4096))->capture_default_str();
     b.add_option("--context", bench.context, "Positions before the first step; of a prompt, its length")
         ->check(CLI::Range(1, 1 << 22))

@@ -4,6 +4,7 @@
 #include "Model.h"
 #include "Profile.h"
 #include "loopc/runtime/CpuExecutor.h"
+#include "loopc/runtime/TrainStep.h"
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
@@ -101,6 +102,45 @@ Measured measure(const BenchOptions &options, rt::Executor &executor, const std:
   return result;
 }
 
+/// Steps of training over sequences of `context` tokens, without an optimizer.
+Measured measureTraining(const BenchOptions &options, rt::Executor &executor, const std::function<void()> &counted) {
+  const rt::ModelInfo &info = executor.info();
+  std::vector<rt::StepSequence> sequences(static_cast<size_t>(options.batch));
+  for (int b = 0; b < options.batch; ++b) {
+    rt::StepSequence &one = sequences[size_t(b)];
+    for (int i = 0; i <= options.context; ++i) {
+      one.tokens.push_back(tokenAt(uint64_t(b), uint64_t(i), info.vocab));
+      one.labels.push_back(one.tokens.back());
+    }
+    one.tokens.pop_back();
+    one.labels.erase(one.labels.begin());
+    one.window = options.window.value_or(-1);
+    for (const rt::GivenInfo &given : info.given) {
+      if (given.what == "limit" && options.loops)
+        one.counts[given.name] = *options.loops;
+      if (given.what == "draw")
+        rt::keyedDraw({1, rt::nameHash(given.name), uint64_t(b)}, rt::Law(), 0,
+                      one.draws[given.name] = std::vector<float>(size_t(options.context) * size_t(given.elements)));
+    }
+  }
+  Measured result;
+  result.tokensPerStep = double(options.batch) * options.context;
+  result.positions = double(options.context) / 2;
+  rt::TrainStep train(executor);
+  Timer all;
+  for (int step = 0;
+       (options.steps ? step < options.steps + 1 : step < 4 || all.seconds() < 2) && step < 200 && !interrupted();
+       ++step) {
+    if (step == 1)
+      counted();
+    Timer timer;
+    train.run(sequences);
+    if (step) // the first touches fresh memory
+      result.steps.push_back(timer.seconds());
+  }
+  return result;
+}
+
 /// What a step of decoding, or a prompt in one call, has to read and to do at least.
 struct Floor {
   Machine machine;
@@ -112,9 +152,9 @@ struct Floor {
 Floor floorOf(const codegen::PhaseTable &table, const BenchOptions &options, const Measured &measured,
               double packedBytes, int loops, uint32_t threads) {
   Floor floor;
-  bool prefill = options.what == "prefill";
+  bool prefill = options.what != "decode";
   auto useOf = [&](const codegen::PhaseCost &phase) {
-    double rounds = phase.stage == "core" ? loops : 1;
+    double rounds = phase.rounds ? loops : 1;
     double rows = prefill && phase.stage != "head" ? measured.tokensPerStep : options.batch;
     double reach = options.batch * rounds * (prefill ? options.context : measured.positions);
     return StageUse{1, rounds, rows * rounds, rows * rounds * measured.positions, reach};
@@ -199,8 +239,8 @@ std::string lineOf(const BenchOptions &options, const rt::ModelInfo &info, const
   char text[600];
   std::snprintf(text, sizeof text,
                 "%s %s: batch %d, context %d, %d iterations, %s, %u threads: %.2f ms a step, %.1f tokens/s",
-                info.model.c_str(), options.what.c_str(), options.batch, options.context, loops,
-                dtype.c_str(), threads, seconds * 1e3, measured.tokensPerStep / seconds);
+                info.model.c_str(), options.what.c_str(), options.batch, options.context, loops, dtype.c_str(), threads,
+                seconds * 1e3, measured.tokensPerStep / seconds);
   std::string line = text;
   if (options.what == "decode") {
     std::snprintf(text, sizeof text,
@@ -226,13 +266,23 @@ int runBench(const BenchOptions &options) {
   TargetOptions target = options.target;
   target.profile = profiled;
   CompileRequest request = makeRequest(program, spec, target, weights);
+  bool training = options.what == "train";
+  if (training && program.trainings.empty())
+    failExpected(options.spec.spec, "a `train` section whose loss this version runs", "none");
+  if (training)
+    request.makeStep(program.trainings[0].name);
   LoadedModel model = loadModel(request, target, weights);
   auto *timed = profiled ? dynamic_cast<rt::CpuExecutor *>(model.executor.get()) : nullptr;
   int loops = options.loops.value_or(model.info().count ? model.info().count->value : 1);
-  Measured measured = measure(options, *model.executor, [&] {
+  for (const rt::GivenInfo &given : model.info().given)
+    if (given.what == "limit" && !options.loops)
+      loops = std::max(loops, given.value);
+  auto counted = [&] {
     if (timed)
       timed->clearProfile();
-  });
+  };
+  Measured measured =
+      training ? measureTraining(options, *model.executor, counted) : measure(options, *model.executor, counted);
   if (measured.steps.empty())
     return Interrupted;
   codegen::PhaseTable table = costTable(request);

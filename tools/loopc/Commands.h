@@ -102,7 +102,7 @@ struct BenchOptions {
   WeightOptions weights;
   std::string what = "decode";
   int batch = 1, context = 128, steps = 0;
-  std::optional<int> loops;
+  std::optional<int> loops, window;
   std::string profile; ///< `bench --profile`: a page to write, or `on` for the table alone
   bool json = false;
 };

@@ -78,7 +78,7 @@ public:
   std::vector<CompileRemark> remarks() override { return kept; }
 
   bool costs(codegen::PhaseTable &table, std::string &error) override {
-    if (!lower(Form::Lanes, error))
+    if (request.step.empty() ? !lower(Form::Lanes, error) : !reverse(error))
       return false;
     OwningOpRef<ModuleOp> copy = module->clone();
     std::string message;
@@ -107,10 +107,8 @@ public:
   bool trainStep(const std::string &name, interp::ParamProvider &params, std::vector<interp::SourceChunk> sequences,
                  const std::vector<interp::SequenceConfig> &configs, double &loss, interp::Gradients &gradients,
                  std::string &error) override {
-    PassManager passes(&context);
-    passes.addNestedPass<loop::ModelOp>(createLoopReverse());
-    if (mlir::failed(passes.run(*module)))
-      return failed(error, "expected a loss with a reverse, but a pass failed");
+    if (!reverse(error))
+      return false;
     auto machine = interp::SourceInterp::create(findModel(), params, interp::Precision::F64, nullptr, error, name);
     if (!machine)
       return false;
@@ -135,7 +133,7 @@ public:
   }
 
   bool writeArtifact(const std::string &path, CompileTimes &times, std::string &error) override {
-    if (!lower(Form::Lanes, error))
+    if (request.step.empty() ? !lower(Form::Lanes, error) : !reverse(error))
       return false;
     codegen::CompileStats stats;
     std::string message;
@@ -199,6 +197,12 @@ private:
     return found == request.stored.end() ? "" : found->second;
   }
 
+  bool reverse(std::string &error) {
+    PassManager passes(&context);
+    passes.addNestedPass<loop::ModelOp>(createLoopReverse());
+    return succeeded(passes.run(*module)) || failed(error, "expected a loss with a reverse, but a pass failed");
+  }
+
   loop::ModelOp findModel() {
     auto models = module->getOps<loop::ModelOp>();
     return models.empty() ? loop::ModelOp() : *models.begin();
@@ -236,6 +240,7 @@ private:
     options.context = request.context;
     options.profile = request.profile;
     options.sanitize = request.sanitize;
+    options.step = request.step;
     return options;
   }
 

@@ -41,6 +41,12 @@ struct CompileRequest {
   std::vector<std::string> observe;
   bool profile = false; ///< the code times its phases
   bool training = false; ///< the programs of the losses too
+  std::string step;      ///< the artefact is the training step of this loss; empty: the model that runs
+  void makeStep(const std::string &loss) {
+    training = true;
+    step = loss;
+    hash += "-" + loss;
+  }
   std::string sanitize; ///< sanitizer that the code reports its accesses to
   std::string hash;     ///< of everything that decides the result; recorded in the metadata
 };

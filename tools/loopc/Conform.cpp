@@ -168,10 +168,6 @@ int runConform(const ConformOptions &options) {
       continue;
     }
     const bool training = files.kind == "train-step";
-    if (training && options.target.target != "interp") {
-      reporter.whole(files, "unsupported", "this version takes training steps on target interp only");
-      continue;
-    }
     try {
       std::optional<frontend::Program> program;
       CasePlan plan;
@@ -191,7 +187,7 @@ int runConform(const ConformOptions &options) {
           reporter.whole(files, "unsupported", "the spec has no `train` section whose loss this version runs");
           continue;
         }
-        for (const TensorResult &result : runTrainStep(plan, table, spec, *program))
+        for (const TensorResult &result : runTrainStep(plan, table, spec, *program, options.target))
           reporter.tensor(files, result);
         for (const CaseOutput &output : plan.outputs)
           if (!output.unsupported.empty())

@@ -174,9 +174,9 @@ struct TensorResult {
 /// `cuts`: see CasePlan.
 TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
                            const std::vector<int64_t> &cuts);
-/// One training step in the interpreter: the loss and the gradients of the case.
+/// One training step: the loss and the gradients of the case.
 std::vector<TensorResult> runTrainStep(const CasePlan &plan, const words::Table &table, const SpecText &spec,
-                                       const frontend::Program &program);
+                                       const frontend::Program &program, TargetOptions target);
 /// Compares the elements of `got` with those of `output`, whatever their axes.
 TensorResult compareElements(const CaseOutput &output, const std::vector<double> &got);
 /// Value of an `out` expression for one sequence.

@@ -1,7 +1,9 @@
-// A training step of a case: its loss and gradients in the interpreter.
+// A training step of a case: its loss and gradients, in the interpreter or compiled.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "ConformCase.h"
 #include "loopc/Interp/TensorParams.h"
+#include "loopc/runtime/TrainStep.h"
+#include <algorithm>
 #include <cmath>
 
 namespace loopc::driver {
@@ -48,6 +50,50 @@ interp::SequenceConfig configOfSequence(const CasePlan &plan, const words::Table
   return config;
 }
 
+void interpretStep(const std::string &name, const CompileRequest &request, const Weights &weights,
+                   std::vector<interp::SourceChunk> sequences, const std::vector<interp::SequenceConfig> &configs,
+                   double &loss, interp::Gradients &gradients) {
+  std::string error;
+  std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
+  if (!compilation)
+    fail(error);
+  interp::TensorParams params(weights.tensors);
+  if (!compilation->trainStep(name, params, std::move(sequences), configs, loss, gradients, error))
+    fail(error);
+}
+
+/// The compiled step.
+void runStep(const std::string &name, CompileRequest request, const TargetOptions &target, const Weights &weights,
+             const std::vector<interp::SourceChunk> &sequences, const std::vector<interp::SequenceConfig> &configs,
+             double &loss, interp::Gradients &gradients) {
+  request.makeStep(name);
+  LoadedModel model = loadModel(request, target, weights);
+  std::vector<rt::StepSequence> given;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const interp::SequenceConfig &config = configs[s];
+    rt::StepSequence one;
+    one.tokens = sequences[s].tokens;
+    one.labels = sequences[s].labels;
+    one.window = int32_t(config.window);
+    one.prefix = config.prefix;
+    for (const auto &[count, value] : config.counts)
+      one.counts[count] = int32_t(value);
+    for (const auto &[knob, value] : config.knobs)
+      one.knobs[knob] = float(value);
+    for (const auto &[draw, values] : config.draws)
+      one.draws[draw].assign(values.values.begin(), values.values.end());
+    given.push_back(std::move(one));
+  }
+  rt::TrainStep step(*model.executor);
+  step.run(given);
+  loss = 0;
+  for (float one : step.losses())
+    loss += one;
+  loss /= double(std::max<size_t>(1, step.losses().size()));
+  for (const auto &[tensor, values] : step.gradients())
+    gradients[tensor].assign(values.begin(), values.end());
+}
+
 } // namespace
 
 TensorResult compareElements(const CaseOutput &output, const std::vector<double> &got) {
@@ -82,28 +128,23 @@ TensorResult compareElements(const CaseOutput &output, const std::vector<double>
 }
 
 std::vector<TensorResult> runTrainStep(const CasePlan &plan, const words::Table &table, const SpecText &spec,
-                                       const frontend::Program &program) {
+                                       const frontend::Program &program, TargetOptions target) {
   WeightOptions options;
   options.weights = plan.weights;
   Weights weights = openWeights(options);
-  TargetOptions target;
-  target.target = "interp";
   target.dtype = plan.dtype;
   CompileRequest request = makeRequest(program, spec, target, Weights());
   request.training = true;
-  std::string error;
-  std::unique_ptr<Compilation> compilation = Compilation::create(request, error);
-  if (!compilation)
-    fail(error);
-  interp::TensorParams params(weights.tensors);
   std::vector<interp::SourceChunk> sequences = sequencesOf(plan);
   std::vector<interp::SequenceConfig> configs;
   for (size_t b = 0; b < sequences.size(); ++b)
     configs.push_back(configOfSequence(plan, table, program, int64_t(b), int64_t(sequences.size())));
   double loss = 0;
   interp::Gradients gradients;
-  if (!compilation->trainStep(program.trainings[0].name, params, sequences, configs, loss, gradients, error))
-    fail(error);
+  if (target.target == "interp")
+    interpretStep(program.trainings[0].name, request, weights, std::move(sequences), configs, loss, gradients);
+  else
+    runStep(program.trainings[0].name, request, target, weights, sequences, configs, loss, gradients);
   std::vector<TensorResult> results;
   for (const CaseOutput &output : plan.outputs) {
     if (!output.unsupported.empty())

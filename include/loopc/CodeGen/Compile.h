@@ -27,6 +27,7 @@ struct CompileOptions {
   std::string bf16Order; ///< "chain" or "amx32", the order of sums in linears of bf16 rows and weights; empty: what the CPU is fast in
   /// For tests: replaces the intrinsics for tiles; with it code is made as for a CPU that has them.
   void (*softenTiles)(llvm::Module &) = nullptr;
+  std::string step;    ///< the program of SOURCE that is compiled as a training step; empty: the stages of LANES
   bool fuse = true;    ///< false: every op a phase of its own kind; for tests, results have the same bits
 };
 

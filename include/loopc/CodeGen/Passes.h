@@ -10,7 +10,7 @@
 namespace loopc::codegen {
 
 /// loop-form-phases: every stage of a LANES model becomes a task.program beside the model.
-std::unique_ptr<mlir::Pass> createFormPhasesPass();
+std::unique_ptr<mlir::Pass> createFormPhasesPass(llvm::StringRef step = "");
 /// task-fuse: maps that only use a linear's output become its epilogue; copies into states, fields and outputs go away.
 std::unique_ptr<mlir::Pass> createFusePass();
 /// task-plan-memory: offsets of the row buffers, buffers whose lives do not overlap share bytes.

@@ -22,6 +22,18 @@ const Root &PhaseContext::root(Value memoryValue) {
     Value capacity = field(memory, offsetof(loopc_memory, capacity), e.i64());
     root.base = e.at(arena, e.mul(capacity, static_cast<int64_t>(buffer.getOffset().value_or(0))));
     root.rowBytes = e.c((task::getRowBytes(type) + 63) / 64 * 64);
+  } else if (auto plane = dyn_cast<task::PlaneOp>(def)) {
+    root = this->root(plane.getBuffer());
+    Value bytes = e.mul(field(memory, offsetof(loopc_memory, capacity), e.i64()), root.rowBytes);
+    root.base = e.at(root.base, e.mul(index(plane.getIndex()), bytes));
+  } else if (auto given = dyn_cast<task::GivenOp>(def)) {
+    root.base = e.load(e.ptrType(), e.at(field(call, offsetof(loopc_step, given), e.ptrType()), 8 * static_cast<int64_t>(given.getNumber())));
+    root.rowBytes = e.c(task::getRowBytes(type));
+  } else if (auto gradient = dyn_cast<task::GradientOp>(def)) {
+    Value entry = e.c(gradient.getEntry());
+    for (auto [value, stride] : llvm::zip(gradient.getIndex(), gradient.getStrides()))
+      entry = e.add(entry, e.mul(index(value), stride));
+    root.base = e.load(e.ptrType(), e.at(field(call, offsetof(loopc_step, gradient), e.ptrType()), e.mul(entry, 8)));
   } else if (auto bank = dyn_cast<task::FieldOp>(def)) {
     root.base = e.at(field(memory, offsetof(loopc_memory, bank), e.ptrType()), static_cast<int64_t>(bank.getOffset()));
     root.rowBytes = field(memory, offsetof(loopc_memory, bank_row_bytes), e.i64());

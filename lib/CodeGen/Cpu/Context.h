@@ -79,6 +79,8 @@ mlir::Value emitAffine(Emit &e, mlir::AffineMap map, mlir::ValueRange dims);
 void emitRows(PhaseContext &ctx, mlir::task::PhaseOp phase, ScratchPlan &scratch);
 void emitGemm(PhaseContext &ctx, mlir::task::GemmOp op, ScratchPlan &scratch);
 void emitFold(PhaseContext &ctx, mlir::task::FoldOp op);
+void emitAccumulate(PhaseContext &ctx, mlir::task::AccumulateOp op, ScratchPlan &scratch);
+void emitAttendRows(PhaseContext &ctx, mlir::task::AttendRowsOp op, ScratchPlan &scratch);
 void emitAttend(PhaseContext &ctx, mlir::task::AttendOp op, ScratchPlan &scratch);
 
 /// The scalar ops of a map or epilogue on vectors of n elements; gives the yielded values.

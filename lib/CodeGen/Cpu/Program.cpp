@@ -39,7 +39,7 @@ public:
     lists = e.load(p, e.at(own, e.mul(worker, 8)));
     listBytes = e.mul(e.div(e.add(e.mul(capacity, 4), 63), 64), 64);
     int64_t count = 0;
-    program.walk([&](Operation *op) { count += isa<task::AllOp, task::RoundsOp>(op); });
+    program.walk([&](Operation *op) { count += isa<task::AllOp, task::RoundsOp, task::TurnsOp>(op); });
     scratchArea = e.at(lists, e.mul(listBytes, count));
 
     int64_t phases = 0;
@@ -118,15 +118,19 @@ private:
       Block *head = newBlock({e.i64()}), *body = newBlock(), *after = newBlock();
       jump(head, e.c(0));
       enter(head);
-      Value layer = head->getArgument(0);
-      branch(e.cmp(arith::CmpIPredicate::slt, layer, e.c(layers.getLayers())), body, after);
+      Value turn = head->getArgument(0), layer = turn;
+      branch(e.cmp(arith::CmpIPredicate::slt, turn, e.c(layers.getLayers())), body, after);
       enter(body);
+      if (layers.getBackward())
+        layer = e.sub(e.c(static_cast<int64_t>(layers.getLayers()) - 1), turn);
       indices.map(layers.getBody().getArgument(0), layer);
       emitBlock(layers.getBody().front());
-      jump(head, e.add(layer, 1));
+      jump(head, e.add(turn, 1));
       enter(after);
       return;
     }
+    if (auto turns = dyn_cast<task::TurnsOp>(op))
+      return emitTurns(turns);
     if (auto rounds = dyn_cast<task::RoundsOp>(op)) {
       Value list = nextList();
       Value total = e.widenU(e.load(e.i32(), e.at(call, offsetof(loopc_call, rounds))));
@@ -157,6 +161,47 @@ private:
     if (isa<arith::ArithDialect>(op->getDialect()))
       emitIndex(op);
     // Memory ops are looked at where they are used.
+  }
+
+  // Iterations of a step: [low, high) over all rows, up or down; each has the rows that run it.
+  void emitTurns(task::TurnsOp turns) {
+    Value list = nextList();
+    auto [base, count] = listOf[turns.getList()];
+    auto column = [&](Value memory) {
+      Value given = e.load(e.ptrType(), e.at(call, offsetof(loopc_step, given)));
+      return e.load(e.ptrType(), e.at(given, 8 * static_cast<int64_t>(memory.getDefiningOp<task::GivenOp>().getNumber())));
+    };
+    Value limits = column(turns.getLimit()), firsts = turns.getFirst() ? column(turns.getFirst()) : Value();
+    auto at = [&](Value values, Value row) { return e.widen(e.load(e.i32(), e.at(values, e.mul(row, 4)))); };
+    auto rowOf = [&, base = base](Value i) { return e.widen(e.load(e.i32(), e.at(base, e.mul(i, 4)))); };
+    Value high = e.loop(e.c(0), count, e.c(1), ValueRange(e.c(0)), [&](Value i, ValueRange most) -> SmallVector<Value> {
+      return {e.max(most[0], at(limits, rowOf(i)))};
+    })[0];
+    Block *head = newBlock({e.i64()}), *body = newBlock(), *after = newBlock();
+    jump(head, e.c(0));
+    enter(head);
+    Value turn = head->getArgument(0), t = turn;
+    branch(e.cmp(arith::CmpIPredicate::slt, turn, high), body, after);
+    enter(body);
+    if (turns.getBackward())
+      t = e.sub(e.sub(high, e.c(1)), turn);
+    Value running = e.loop(e.c(0), count, e.c(1), ValueRange(e.c(0)), [&](Value i, ValueRange number) -> SmallVector<Value> {
+      Value row = rowOf(i), runs = e.cmp(arith::CmpIPredicate::slt, t, at(limits, row));
+      if (firsts)
+        runs = arith::AndIOp::create(e.b, e.loc, runs, e.cmp(arith::CmpIPredicate::sle, at(firsts, row), t));
+      e.store(arith::TruncIOp::create(e.b, e.loc, e.i32(), row), e.at(list, e.mul(number[0], 4)));
+      return {e.add(number[0], arith::ExtUIOp::create(e.b, e.loc, e.i64(), runs))};
+    })[0];
+    indices.map(turns.getBody().getArgument(0), t);
+    listOf[turns.getBody().getArgument(1)] = {list, running};
+    Block *some = newBlock(), *next = newBlock();
+    branch(e.cmp(arith::CmpIPredicate::sgt, running, e.c(0)), some, next);
+    enter(some);
+    emitBlock(turns.getBody().front());
+    jump(next);
+    enter(next);
+    jump(head, e.add(turn, 1));
+    enter(after);
   }
 
   // Index arithmetic of the program in i64.
@@ -230,7 +275,7 @@ private:
     phase.walk([&](Operation *op) {
       for (Value operand : op->getOperands()) {
         use(operand);
-        if (operand.getDefiningOp<task::ParamOp>())
+        if (isa_and_nonnull<task::ParamOp, task::PlaneOp, task::GradientOp>(operand.getDefiningOp()))
           for (Value index : operand.getDefiningOp()->getOperands())
             use(index);
       }
@@ -271,6 +316,10 @@ private:
     Block &body = phase.getBody().front();
     if (phase.getItems() == task::Items::rows)
       emitRows(ctx, phase, own);
+    else if (auto accumulate = dyn_cast<task::AccumulateOp>(body.front()))
+      emitAccumulate(ctx, accumulate, own);
+    else if (auto attend = dyn_cast<task::AttendRowsOp>(body.front()))
+      emitAttendRows(ctx, attend, own);
     else if (phase.getItems() == task::Items::panels)
       emitGemm(ctx, cast<task::GemmOp>(body.front()), own);
     else if (phase.getItems() == task::Items::sequences)

@@ -65,6 +65,8 @@ private:
         .Case([&](task::AppendOp op) { append(op, operands); })
         .Case([&](task::KeepOp op) { keep(op, operands); })
         .Case([&](task::RecallOp op) { recall(op, operands); })
+        .Case([&](task::CrossEntropyOp op) { crossEntropy(op, operands); })
+        .Case([&](task::OneHotOp op) { oneHot(op, operands); })
         .Case([&](task::AdvanceOp op) { advance(op, operands); });
   }
 
@@ -169,6 +171,31 @@ private:
       Value scale = e.divF(e.cf32(1.0), sum);
       e.pieces(n, 2 * e.lanes(), [&](Value i, int64_t width) { writeF32(y, i, e.mulF(term(i, width), e.splat(scale, width))); });
     });
+  }
+
+  /// Column that a label names, and whether it names one.
+  std::pair<Value, Value> labelled(const Operand &label, int64_t columns) {
+    Value id = e.widen(e.load(e.i32(), label.address));
+    Value is = e.cmp(arith::CmpIPredicate::ult, id, e.c(columns));
+    return {e.select(is, id, e.c(0)), is};
+  }
+  void crossEntropy(task::CrossEntropyOp op, ArrayRef<Operand> operands) {
+    int64_t n = op.getShape().back();
+    const Operand &x = operands[0];
+    auto [at, is] = labelled(operands[1], n);
+    Value top = e.treeMax(e.panels(n, 32, e.splatF32(-INFINITY, 32), [&](Value i, int64_t valid, Value best) {
+      return e.maxF(best, e.padTo(readF32(x, i, valid), 32, -INFINITY));
+    }));
+    Value sum = panelSum(n, [&](Value i, int64_t width) { return e.exp(e.subF(readF32(x, i, width), e.splat(top, width))); });
+    Value log = e.extract(math::LogOp::create(e.b, e.loc, e.splat(sum, 1)), 0);
+    Value loss = e.subF(e.addF(top, log), e.extract(readF32(x, at, 1), 0));
+    e.storeF32(operands[2].element, e.splat(e.select(is, loss, e.cf32(0.0)), 1), operands[2].address);
+  }
+  void oneHot(task::OneHotOp op, ArrayRef<Operand> operands) {
+    int64_t n = op.getShape().back();
+    auto [at, is] = labelled(operands[0], n);
+    e.pieces(n, 2 * e.lanes(), [&](Value i, int64_t width) { writeF32(operands[1], i, e.splatF32(0.0, width)); });
+    e.when(is, [&, at = at] { writeF32(operands[1], at, e.splatF32(1.0, 1)); });
   }
 
   Value combine(loop::ReduceKind kind, Value l, Value r) {

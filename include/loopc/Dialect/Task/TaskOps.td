@@ -11,13 +11,52 @@ include "mlir/IR/SymbolInterfaces.td"
 def Task_BufferOp : Task_Op<"buffer"> {
   let summary = "row buffer in the arena; `offset` (bytes per row of capacity) is the memory plan's";
   let description = [{
+    With `planes` it is that many buffers one behind the other, named by `task.plane`; pages that no iteration reaches
+    are never touched.
+
     ```mlir
     %x = task.buffer at 3072 : !task.mem<768, f32>
     ```
   }];
-  let arguments = (ins OptionalAttr<I64Attr>:$offset);
+  let arguments = (ins OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$planes);
   let results = (outs Task_MemType:$result);
-  let assemblyFormat = "(`at` $offset^)? attr-dict `:` type($result)";
+  let assemblyFormat = "(`at` $offset^)? (`planes` $planes^)? attr-dict `:` type($result)";
+}
+def Task_PlaneOp : Task_Op<"plane", [Pure, AllTypesMatch<["buffer", "result"]>]> {
+  let summary = "one plane of a buffer that has several";
+  let description = [{
+    ```mlir
+    // with %t : index
+    %kept = task.buffer planes 64 : !task.mem<768, f32>
+    %x = task.plane %kept[%t] : !task.mem<768, f32>
+    ```
+  }];
+  let arguments = (ins Task_MemType:$buffer, Index:$index);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$buffer `[` $index `]` attr-dict `:` type($result)";
+}
+def Task_GivenOp : Task_Op<"given", [Pure]> {
+  let summary = "row values that the caller of a training step gives (loopc_step.given): labels, counts, draws";
+  let description = [{
+    ```mlir
+    %l = task.given 0 : !task.mem<1, i32>
+    ```
+  }];
+  let arguments = (ins I64Attr:$number);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$number attr-dict `:` type($result)";
+}
+def Task_GradientOp : Task_Op<"gradient", [Pure]> {
+  let summary = "the gradient of one table of a weight, row-major: entry `entry` + sum of index * stride of loopc_step.gradient";
+  let description = [{
+    ```mlir
+    // with %l : index
+    %g = task.gradient "core.attn.q" entry 3 [%l] strides [1] : !task.mem<589824, f32>
+    ```
+  }];
+  let arguments = (ins StrAttr:$name, I64Attr:$entry, Variadic<Index>:$index, DenseI64ArrayAttr:$strides);
+  let results = (outs Task_MemType:$result);
+  let assemblyFormat = "$name `entry` $entry (`[` $index^ `]`)? `strides` $strides attr-dict `:` type($result)";
 }
 def Task_ParamOp : Task_Op<"param", [Pure]> {
   let summary = "one table of a parameter: entry `entry` + sum of index * stride of the parameter table; panels may have a `format`";
@@ -134,7 +173,7 @@ def Task_RoundsOp : Task_RegionOp<"rounds"> {
   let assemblyFormat = "$body attr-dict";
 }
 def Task_LayersOp : Task_RegionOp<"layers"> {
-  let summary = "a rolled stack; the block argument is the layer index";
+  let summary = "a rolled stack; the block argument is the layer index; `backward`: from the last layer to the first";
   let description = [{
     ```mlir
     task.layers 24 {
@@ -143,9 +182,27 @@ def Task_LayersOp : Task_RegionOp<"layers"> {
     }
     ```
   }];
-  let arguments = (ins I64Attr:$layers);
+  let arguments = (ins I64Attr:$layers, UnitAttr:$backward);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$layers $body attr-dict";
+  let assemblyFormat = "$layers (`backward` $backward^)? $body attr-dict";
+}
+def Task_TurnsOp : Task_RegionOp<"turns"> {
+  let summary = "the iterations of a loop in a training step; the block arguments are the iteration and the rows that run it";
+  let description = [{
+    Row r of `list` runs the iterations from `first`[r] (else 0) on that are below `limit`[r], `backward` from the last to
+    the first.
+
+    ```mlir
+    // with %all : !task.list, %limit : !task.mem<1, i32>, %first : !task.mem<1, i32>
+    task.turns of %all limit %limit : !task.mem<1, i32> first %first : !task.mem<1, i32> backward {
+    ^bb0(%t: index, %on: !task.list):
+      task.sync 0
+    }
+    ```
+  }];
+  let arguments = (ins Task_ListType:$list, Task_MemType:$limit, Optional<Task_MemType>:$first, UnitAttr:$backward);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "`of` $list `limit` $limit `:` type($limit) (`first` $first^ `:` type($first))? (`backward` $backward^)? $body attr-dict";
 }
 def Task_IfOp : Task_RegionOp<"if", [NoRegionArguments]> {
   let summary = "phases that run if a condition, equal in every worker, holds";
@@ -423,6 +480,68 @@ def Task_KeepOp : Task_SiteOp<"keep", ["getPoolWritten"]> {
   }];
   let arguments = !con((ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views), site);
   let assemblyFormat = !strconcat(sitePrint, "`ins` `(` $ins `:` type($ins) `)` (`outs` `(` $outs^ `:` type($outs) `)`)? `shape` $shape `views` $views attr-dict");
+}
+
+//===-- training -------------------------------------------------------------------------------------------------===//
+
+class Task_TrainOp<string mnemonic> : Task_ItemOp<mnemonic>;
+defvar trainArguments = (ins Variadic<Task_MemType>:$ins, Variadic<Task_MemType>:$outs, DenseI64ArrayAttr:$shape, Task_ViewArrayAttr:$views);
+def Task_CrossEntropyOp : Task_TrainOp<"cross_entropy"> {
+  let summary = "-log softmax(x)[label]: ins x, label; 0 where the label is no column";
+  let description = [{
+    ```mlir
+    // with %z : !task.mem<64, f32>, %l : !task.mem<1, i32>, %y : !task.mem<1, f32>
+    task.cross_entropy ins(%z, %l : !task.mem<64, f32>, !task.mem<1, i32>) outs(%y : !task.mem<1, f32>)
+        shape [64] views [#task.view<0, [1]>, #task.view<0, [0]>, #task.view<0, [0]>]
+    ```
+  }];
+  let arguments = trainArguments;
+  let assemblyFormat = !strconcat(inOut, " attr-dict");
+}
+def Task_OneHotOp : Task_TrainOp<"one_hot"> {
+  let summary = "1 at column `id`, else 0: ins id";
+  let description = [{
+    ```mlir
+    // with %l : !task.mem<1, i32>, %y : !task.mem<64, f32>
+    task.one_hot ins(%l : !task.mem<1, i32>) outs(%y : !task.mem<64, f32>) shape [64] views [#task.view<0, [0]>, #task.view<0, [1]>]
+    ```
+  }];
+  let arguments = trainArguments;
+  let assemblyFormat = !strconcat(inOut, " attr-dict");
+}
+def Task_AccumulateOp : Task_TrainOp<"accumulate"> {
+  let summary = "adds a sum over the rows to a gradient: of d, of d ⊗ x (`outer`), of d at row id (`row`)";
+  let description = [{
+    Rows ascend. The sums of up to 256 rows of the list (of an outer product, a fused multiply-add chain from +0) are
+    added to the gradient one after the other, whoever does it; with `row` every row by itself.
+
+    ```mlir
+    // with %d : !task.mem<8, f32>, %x : !task.mem<4, f32>, %g : !task.mem<32, f32>
+    task.accumulate outer ins(%d, %x : !task.mem<8, f32>, !task.mem<4, f32>) outs(%g : !task.mem<32, f32>)
+        shape [8, 4] views [#task.view<0, [1, 0]>, #task.view<0, [0, 1]>, #task.view<0, [4, 1]>]
+    ```
+  }];
+  let arguments = !con(trainArguments, (ins UnitAttr:$outer, UnitAttr:$row));
+  let assemblyFormat = !strconcat("(`outer` $outer^)? (`row` $row^)? ", inOut, " attr-dict");
+}
+def Task_AttendRowsOp : Task_TrainOp<"attend_rows"> {
+  let summary = "attention of the rows of a sequence to each other: ins q, k, v, outs o and the logarithm of the sum of exponentials, or `backward`";
+  let description = [{
+    `backward`: ins q, k, v, o, log-sum, adjoint of o; outs dq, dk, dv. `heads`: of queries, of keys, their width, that
+    of values; a view has the steps to the next head and element. Blocks of 64 rows and 64 keys, anchored at the
+    beginning of a sequence; keys ascend for a row, rows ascend for a key. `ahead`: positions below the `prefix` of the
+    sequence are seen by all; `whole`: every row sees every key.
+
+    ```mlir
+    // with %q : !task.mem<256, f32>, %k : !task.mem<128, f32>, %v : !task.mem<128, f32>, %o : !task.mem<256, f32>, %s : !task.mem<4, f32>
+    task.attend_rows heads [4, 2, 64, 64] scale 0.125 ins(%q, %k, %v : !task.mem<256, f32>, !task.mem<128, f32>, !task.mem<128, f32>)
+        outs(%o, %s : !task.mem<256, f32>, !task.mem<4, f32>) shape [256]
+        views [#task.view<0, [64, 1]>, #task.view<0, [64, 1]>, #task.view<0, [64, 1]>, #task.view<0, [64, 1]>, #task.view<0, [1, 1]>]
+    ```
+  }];
+  let arguments = !con(trainArguments, (ins DenseI64ArrayAttr:$heads, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
+                       OptionalAttr<I64Attr>:$before, UnitAttr:$ahead, UnitAttr:$whole, UnitAttr:$backward));
+  let assemblyFormat = !strconcat("`heads` $heads `scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`before` $before^)? (`ahead` $ahead^)? (`whole` $whole^)? (`backward` $backward^)? ", inOut, " attr-dict");
 }
 
 #endif

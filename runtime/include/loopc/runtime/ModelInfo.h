@@ -15,9 +15,9 @@
 namespace loopc::rt {
 
 /// The stages, in the order in which a token passes them (design: runtime.md §3). Check and decide are an exit test that
-/// stands beside the iteration.
-enum class Stage : uint8_t { Prelude = 0, Core, Check, Decide, Coda, Head };
-inline constexpr size_t stageCount = 6;
+/// stands beside the iteration; step is a training step, the only stage of its artefact.
+enum class Stage : uint8_t { Prelude = 0, Core, Check, Decide, Coda, Head, Step };
+inline constexpr size_t stageCount = 7;
 std::string_view stageName(Stage stage);
 
 /// One named value of a state bank slot. `shape` is the value of one lane (no lane axis); dtype F32, BF16, F16 or I32.
@@ -116,7 +116,7 @@ struct ParamSourceInfo {
   std::vector<int64_t> rowMap;  ///< packed row i is source row rowMap[i]; empty: identity
 };
 
-enum class PackKind : uint8_t { Rows, Panel };
+enum class PackKind : uint8_t { Rows, Panel, Transposed };
 
 /// One parameter: `count` tables of [rows, cols], data[index + table].
 struct ParamInfo {
@@ -128,6 +128,21 @@ struct ParamInfo {
   int64_t rows = 0, cols = 0;
   std::vector<ParamSourceInfo> sources; ///< concatenated by rows
   std::optional<Law> init;              ///< law of random weights; absent: see Packing.h
+};
+
+/// The gradient of a weight in a training step: `count` tables of [rows, cols], gradient[index + table].
+struct GradientInfo {
+  std::string name;
+  uint64_t index = 0, count = 1;
+  int64_t rows = 0, cols = 0;
+  ParamSourceInfo source;
+};
+
+/// Row values that the caller of a training step gives: label, limit, first (of a count), draw.
+struct GivenInfo {
+  std::string what, name;
+  int64_t elements = 1;
+  int32_t value = 0, max = 0; ///< of counts
 };
 
 struct ExitInfo {
@@ -157,6 +172,8 @@ struct ModelInfo {
   std::vector<PoolInfo> pools;
   std::vector<StageInfo> stages;
   std::vector<ParamInfo> params;
+  std::vector<GradientInfo> gradients;
+  std::vector<GivenInfo> given;
   std::vector<std::string> remarks;
   std::string json;
 

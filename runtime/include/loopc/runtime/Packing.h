@@ -21,6 +21,7 @@ struct PackOptions {
 
 /// Packed tables of all parameters (abi.h: loopc_params). Layouts, per ParamInfo::kind:
 ///   Rows   [rows][cols]
+///   Transposed  the panels of the transpose, f32
 ///   Panel  [ceil(rows / 32)][ceil(cols / k)][a block]: 32 output rows side by side in blocks of WeightFormats.def, the
 ///          last panel and the last block filled up with zeros
 /// rounded to nearest even, each table aligned to 64 bytes.

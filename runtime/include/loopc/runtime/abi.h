@@ -64,6 +64,14 @@ typedef struct loopc_call {
  * waiting in the syncs before phase i; phases in the order of the program. Whole cache lines, so that workers share none. */
 #define LOOPC_PROFILE_WORDS(phases) ((1u + 2u * (phases) + 15u) / 16u * 16u)
 
+/* The call of a training step: its stage reads the call as the first member of this. Lanes are all tokens of whole
+ * sequences, positions from 0; `out` has the loss of each lane. */
+typedef struct loopc_step {
+  loopc_call call;
+  const void *const *given; /* by number of the metadata's "given": [lanes][elements] of 4 bytes each */
+  float *const *gradient;   /* by number of the metadata's "gradients": row-major, added to */
+} loopc_step;
+
 /* Parameters, one pointer for each (parameter, table): data[index + table]; see metadata "params". */
 typedef struct loopc_params {
   const void *const *data;
@@ -98,7 +106,7 @@ typedef int32_t (*loopc_stage)(const loopc_call *, const loopc_params *, const l
 
 /* The only exported symbol of an artefact: `const loopc_artifact loopc_artifact_v1`. */
 typedef struct loopc_stage_entry {
-  const char *name; /* prelude, core, coda, head */
+  const char *name; /* prelude, core, coda, head, ... (Stage of ModelInfo.h) */
   loopc_stage run;
 } loopc_stage_entry;
 typedef struct loopc_artifact {
