@@ -85,8 +85,11 @@ class Program:
             lines.append("q = rms_norm@q_norm(q, eps);  k = rms_norm@k_norm(k, eps)")
         extra = self.pick("", "", "", ", softcap = 5.0", ", scale = 0.2")
         mask = self.pick("whole", "prefix(prompt)") if self.whole else self.pick("causal", "causal", "causal", "window(3)", "window(70)")
+        if self.chance(0.1):
+            lines.append("bound = linear@bound(x) -> [heads]")
+            extra += ", keep = dot >= " + self.pick("bound", "-0.3", "bound - norm(q, hd)")
         read = f"attend(q, k, v, {mask}{extra})"
-        if self.chance(0.15):
+        if self.chance(0.15) and "keep" not in extra:
             lines.append("weight ks: [n, kv, hd];  weight vs: [n, kv, hd]")
             read = f"attend(q, k, v, {mask}{extra}, also = (ks, vs))"
         if self.chance(0.1) and not self.whole:

@@ -82,7 +82,7 @@ static LOOPC_INLINE void attendChains(const AttendShape &shape, const T *q, cons
     T sum(0);
     for (int64_t i = 0; i < shape.dim; ++i)
       sum = __builtin_elementwise_fma(q[i], keys[j][i], sum);
-    scores[j] = sum * T(shape.scale);
+    scores[j] = sum;
   }
 }
 LOOPC_WIDE static void scoresOf(const AttendShape &shape, const float *q, const std::vector<const float *> &keys,
@@ -112,7 +112,7 @@ LOOPC_WIDE static void sumOf(const AttendShape &shape, const std::vector<double>
 
 template <typename T>
 static void attendAny(const AttendShape &shape, const T *q, const std::vector<const T *> &keys,
-                      const std::vector<const T *> &values, std::vector<T> &scores, T *out) {
+                      const std::vector<const T *> &values, std::vector<T> &scores, T *out, const T *least) {
   std::fill(out, out + shape.valueDim, T(0));
   if (shape.logSum)
     out[shape.valueDim] = -std::numeric_limits<T>::infinity();
@@ -120,12 +120,18 @@ static void attendAny(const AttendShape &shape, const T *q, const std::vector<co
     return;
   scores.resize(keys.size());
   scoresOf(shape, q, keys, scores);
-  if (shape.softcap > 0)
-    for (T &score : scores)
+  const T none = -std::numeric_limits<T>::infinity();
+  T most = none;
+  for (T &score : scores) {
+    const bool kept = !least || score >= *least;
+    score = score * T(shape.scale);
+    if (shape.softcap > 0)
       score = T(shape.softcap) * std::tanh(score / T(shape.softcap));
-  T most = scores[0];
-  for (T score : scores)
+    score = kept ? score : none;
     most = std::max(most, score);
+  }
+  if (least && most == none)
+    return;
   T total(0);
   for (T &score : scores) {
     score = std::exp(score - most);
@@ -138,12 +144,13 @@ static void attendAny(const AttendShape &shape, const T *q, const std::vector<co
     out[shape.valueDim] = most + std::log(total);
 }
 void attendHead(const AttendShape &shape, const float *q, const std::vector<const float *> &keys,
-                const std::vector<const float *> &values, std::vector<float> &scores, float *out) {
-  attendAny(shape, q, keys, values, scores, out);
+                const std::vector<const float *> &values, std::vector<float> &scores, float *out, const float *least) {
+  attendAny(shape, q, keys, values, scores, out, least);
 }
 void attendHead(const AttendShape &shape, const double *q, const std::vector<const double *> &keys,
-                const std::vector<const double *> &values, std::vector<double> &scores, double *out) {
-  attendAny(shape, q, keys, values, scores, out);
+                const std::vector<const double *> &values, std::vector<double> &scores, double *out,
+                const double *least) {
+  attendAny(shape, q, keys, values, scores, out, least);
 }
 
 template <typename T> T panelSum(const T *x, int64_t count, bool squares) {

@@ -26,16 +26,18 @@ void linear(const double *x, int64_t rows, const Packed<double> &weight, double 
 
 /// One head of one token: scores q·k * scale (chain over ascending features), c * tanh(score / c) if softcap c > 0,
 /// softmax over the keys in ascending order, weighted sum of the values in the same order; then, if asked for, the
-/// logarithm of the sum of the exponentials.
+/// logarithm of the sum of the exponentials. `least`: keys whose q·k is below it are not seen.
 struct AttendShape {
   int64_t dim = 0, valueDim = 0;
   double scale = 1, softcap = 0;
   bool logSum = false;
 };
 void attendHead(const AttendShape &shape, const float *q, const std::vector<const float *> &keys,
-                const std::vector<const float *> &values, std::vector<float> &scores, float *out);
+                const std::vector<const float *> &values, std::vector<float> &scores, float *out,
+                const float *least = nullptr);
 void attendHead(const AttendShape &shape, const double *q, const std::vector<const double *> &keys,
-                const std::vector<const double *> &values, std::vector<double> &scores, double *out);
+                const std::vector<const double *> &values, std::vector<double> &scores, double *out,
+                const double *least = nullptr);
 
 /// Sum of x[i]^2, or of x[i]: 32 neighbours ascending, then these sums ascending.
 template <typename T> T panelSum(const T *x, int64_t count, bool squares);

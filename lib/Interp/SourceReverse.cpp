@@ -141,7 +141,7 @@ template <typename T> LogicalResult SourceMachine<T>::attendTogether(AttendOp op
   AttendShape shape{qShape[1], vShape[1], op.getScale().convertToDouble(),
                     op.getSoftcap() ? op.getSoftcap()->convertToDouble() : 0.0, op.getLogSum()};
   V q = this->spread(this->get(op.getQ())), k = this->spread(this->get(op.getK())),
-    v = this->spread(this->get(op.getV()));
+    v = this->spread(this->get(op.getV())), least = op.getLeast() ? this->spread(this->get(op.getLeast())) : V();
   V out = this->make(op.getResult(), false);
   std::vector<T> scores;
   for (size_t r = 0; r < tokens.size(); ++r) {
@@ -152,7 +152,8 @@ template <typename T> LogicalResult SourceMachine<T>::attendTogether(AttendOp op
         keys.push_back(k.realRow(o) + head / shared * shape.dim);
         values.push_back(v.realRow(o) + head / shared * shape.valueDim);
       }
-      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores, out.realRow(r) + head * width);
+      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores, out.realRow(r) + head * width,
+                 op.getLeast() ? least.realRow(r) + head : nullptr);
     }
   }
   this->set(op.getResult(), out);

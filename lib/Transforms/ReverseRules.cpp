@@ -248,6 +248,8 @@ LogicalResult adjoint(CrossEntropyOp op, Adjoints &in) {
 LogicalResult adjoint(AttendOp op, Adjoints &in) {
   if (op.getFirst() || op.getUpto() || op.getLogSum())
     return op.emitOpError("expected attention to keys of the same iteration in training, but got another");
+  if (op.getLeast())
+    return op.emitOpError("expected attention to all keys of its mask in training, but got `keep`");
   auto back = AttendAdjointOp::create(in.builder, in.loc,
                                       TypeRange{op.getQ().getType(), op.getK().getType(), op.getV().getType()},
                                       op.getQ(), op.getK(), op.getV(), in.of(op.getResult()), op.getScaleAttr(),

@@ -162,6 +162,8 @@ void Engine::Impl::writeDraws(const Sequence &s, const Lane &l, bool iteration) 
     const FieldInfo &f = *info.field(d.field);
     std::span<float> to(reinterpret_cast<float *>(slot(l.slot) + f.offset), size_t(f.elements()));
     auto given = s.options.draws.find(d.name);
+    if (given != s.options.draws.end() && uint32_t(l.position) < given->second.first)
+      given = s.options.draws.end(); // given from a later token on
     if (given == s.options.draws.end() && d.position) {
       std::fill(to.begin(), to.end(), float(l.position));
       continue;

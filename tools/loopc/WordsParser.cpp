@@ -304,8 +304,11 @@ private:
         expr(Action::Kind::DraftLoops);
       else if (acceptName("tokens"))
         expr(Action::Kind::DraftTokens);
-      else
-        fail("`loops` or `tokens`");
+      else if (acceptName("view")) {
+        result.name = name("the name of an input");
+        expr(Action::Kind::DraftView);
+      } else
+        fail("`loops`, `tokens` or `view`");
     } else if (acceptName("weight")) {
       result.kind = Action::Kind::Weight;
       result.name = string("the name of a weight as a text");
@@ -338,7 +341,11 @@ private:
     } else if (acceptName("draw")) {
       result.kind = Action::Kind::Draw;
       result.name = name("the name of a draw");
-      segment(result);
+      result.computed = acceptPunct("=");
+      if (result.computed)
+        result.expr = expression();
+      else
+        segment(result);
     } else if (acceptName("again")) {
       expr(Action::Kind::Again);
     } else if (acceptName("lead")) {

@@ -14,39 +14,59 @@ namespace {
 struct Shape {
   int heads, keyHeads, dim;
   std::string rows = "f32", extra;
+  bool least = false; ///< every head has a least product
 };
 
 std::string model(const Shape &s) {
   auto n = [](int v) { return std::to_string(v); };
   std::string q = n(s.heads) + "x" + n(s.dim), k = n(s.keyHeads) + "x" + n(s.dim);
-  std::string rowsOf = ", #lane>", kType = "tensor<?x" + k + "xf32" + rowsOf, kRow = "tensor<?x" + k + "x" + s.rows + rowsOf;
+  std::string rowsOf = ", #lane>", kType = "tensor<?x" + k + "xf32" + rowsOf,
+              kRow = "tensor<?x" + k + "x" + s.rows + rowsOf;
   std::string qType = "tensor<?x" + q + "xf32" + rowsOf;
   std::string load = " at %L : !loop.bank<@slot>, !loop.lanes<lane> -> ";
-  std::string casts, key = "%k", value = "%v";
+  std::string casts, key = "%k", value = "%v", field, loaded, least, lType = "tensor<?x" + n(s.heads) + "xf32" + rowsOf;
+  if (s.least) {
+    field = ", #loop.field<\"l\" : tensor<" + n(s.heads) + "xf32>>";
+    loaded = "    %l = loop.load %b[\"l\"]" + load + lType + "\n";
+    least = " least(%l : " + lType + ")";
+  }
   if (s.rows != "f32") {
-    casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " + kRow + "\n";
+    casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " +
+            kRow + "\n";
     key = "%kb";
     value = "%vb";
   }
   return "#lane = #loop.rows<lane>\n"
          "loop.model @m phase(lanes) {\n"
-         "  loop.site @a kv heads " + n(s.keyHeads) + " dim " + n(s.dim) +
-         " plan(#loop.site_plan<write (d) -> (0), read (d) -> (0), planes (d) -> (1), rows " + s.rows + ">) stage @prelude\n"
-         "  loop.bank @slot [#loop.field<\"q\" : tensor<" + q + "xf32>>, #loop.field<\"k\" : tensor<" + k + "xf32>>, #loop.field<\"v\" : tensor<" +
-         k + "xf32>>, #loop.field<\"o\" : tensor<" + q + "xf32>>]\n"
+         "  loop.site @a kv heads " +
+         n(s.keyHeads) + " dim " + n(s.dim) +
+         " plan(#loop.site_plan<write (d) -> (0), read (d) -> (0), planes (d) -> (1), rows " + s.rows +
+         ">) stage @prelude\n"
+         "  loop.bank @slot [#loop.field<\"q\" : tensor<" +
+         q + "xf32>>, #loop.field<\"k\" : tensor<" + k + "xf32>>, #loop.field<\"v\" : tensor<" + k +
+         "xf32>>, #loop.field<\"o\" : tensor<" + q + "xf32>>" + field +
+         "]\n"
          "  loop.stage @prelude {\n"
          "  ^bb0(%L: !loop.lanes<lane>, %R: index, %b: !loop.bank<@slot>, %c: !loop.cache<@prelude>):\n"
-         "    %q = loop.load %b[\"q\"]" + load + qType + "\n    %k = loop.load %b[\"k\"]" + load + kType + "\n    %v = loop.load %b[\"v\"]" + load +
-         kType + "\n" + casts + "    %c1 = loop.kv.append " + key + ", " + value + " to %c at @a lanes %L : " + kRow + ", " + kRow +
+         "    %q = loop.load %b[\"q\"]" +
+         load + qType + "\n    %k = loop.load %b[\"k\"]" + load + kType + "\n    %v = loop.load %b[\"v\"]" + load +
+         kType + "\n" + loaded + casts + "    %c1 = loop.kv.append " + key + ", " + value +
+         " to %c at @a lanes %L : " + kRow + ", " + kRow +
          ", !loop.cache<@prelude>, !loop.lanes<lane> -> !loop.cache<@prelude>\n"
-         "    %o = loop.kv.attend %q in %c1 at @a lanes %L scale(0.25) " + s.extra + " order(<keys, 64, 512>) : " + qType +
-         ", !loop.cache<@prelude>, !loop.lanes<lane> -> " + qType + "\n"
-         "    %b1 = loop.store %o to %b[\"o\"] at %L : " + qType + ", !loop.bank<@slot>, !loop.lanes<lane> -> !loop.bank<@slot>\n"
+         "    %o = loop.kv.attend %q in %c1 at @a lanes %L scale(0.25) " +
+         s.extra + least + " order(<keys, 64, 512>) : " + qType + ", !loop.cache<@prelude>, !loop.lanes<lane> -> " +
+         qType +
+         "\n"
+         "    %b1 = loop.store %o to %b[\"o\"] at %L : " +
+         qType +
+         ", !loop.bank<@slot>, !loop.lanes<lane> -> !loop.bank<@slot>\n"
          "    loop.return %b1, %c1 : !loop.bank<@slot>, !loop.cache<@prelude>\n  }\n}\n";
 }
 
 float rounded(float value, const std::string &type) {
-  return type == "f32" ? value : type == "bf16" ? rt::bf16ToF32(rt::f32ToBF16(value)) : rt::f16ToF32(rt::f32ToF16(value));
+  return type == "f32"    ? value
+         : type == "bf16" ? rt::bf16ToF32(rt::f32ToBF16(value))
+                          : rt::f16ToF32(rt::f32ToF16(value));
 }
 
 void check(const Shape &s, int positions, int window = 0, double cap = 0, int missing = -1) {
@@ -61,6 +81,12 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
     for (float &e : x)
       e = normal(random);
     return x;
+  };
+  auto leastOf = [&](int p) { // position 16 finds no key
+    std::vector<float> result;
+    for (int h = 0; h < s.heads; ++h)
+      result.push_back(p == 16 ? 1e9f : float(h) - 0.3f);
+    return result;
   };
   for (int p = 0; p < positions; ++p) {
     q.push_back(fill(s.heads * s.dim));
@@ -78,6 +104,8 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
       machine.setField("q", p, q[p]);
       machine.setField("k", p, k[p]);
       machine.setField("v", p, v[p]);
+      if (s.least)
+        machine.setField("l", p, leastOf(p));
     }
     for (int begin = 0; begin < positions; begin += chunk) {
       std::vector<Lane> lanes;
@@ -102,12 +130,14 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
         std::vector<double> want(s.dim), scores(p + 1, -1e30);
         for (int pass = 0; pass < 2; ++pass)
           for (int j = window ? std::max(0, p + 1 - window) : 0; j <= p; ++j) {
-            if (j == missing)
+            if (j == missing || (pass == 1 && scores[j] == -1e30))
               continue;
             if (pass == 0) {
               double dot = 0;
               for (int i = 0; i < s.dim; ++i)
                 dot += double(q[p][h * s.dim + i]) * rounded(k[j][kh * s.dim + i], s.rows);
+              if (s.least && dot < double(leastOf(p)[h]))
+                continue;
               scores[j] = dot * 0.25;
               if (cap > 0)
                 scores[j] = cap * std::tanh(scores[j] / cap);
@@ -120,7 +150,8 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
             }
           }
         for (int i = 0; i < s.dim; ++i)
-          ASSERT_NEAR(got[h * s.dim + i], sum > 0 ? want[i] / sum : 0.0, 1e-5) << "position " << p << " head " << h << " element " << i;
+          ASSERT_NEAR(got[h * s.dim + i], sum > 0 ? want[i] / sum : 0.0, 1e-5)
+              << "position " << p << " head " << h << " element " << i;
       }
     }
   }
@@ -136,4 +167,6 @@ TEST(Attend, bf16Rows) { check({4, 2, 40, "bf16"}, 150); }
 TEST(Attend, bf16RowsOfManyBlocks) { check({3, 3, 128, "bf16"}, 600); }
 TEST(Attend, f16Rows) { check({4, 2, 40, "f16"}, 150); }
 TEST(Attend, f16RowsOfOddLength) { check({1, 1, 7, "f16"}, 75); }
+TEST(Attend, leastProduct) { check({4, 2, 40, "f32", "", true}, 600); }
+TEST(Attend, leastProductOfBf16Rows) { check({3, 1, 16, "bf16", "window(70) softcap(1.5)", true}, 300, 70, 1.5); }
 TEST(Attend, positionWithoutARow) { check({1, 1, 8}, 80, 0, 0, 0); }

@@ -173,6 +173,19 @@ loop.model @m phase(source) {
 
 loop.model @m phase(source) {
   loop.forward @main {
+    %q = "example.value"() : () -> tensor<4x2xf32>
+    %k = "example.value"() : () -> tensor<2x2xf32>
+    %l = "example.value"() : () -> tensor<2xf32>
+    // expected-error@+1 {{expected the least product of each of 4 heads, but got 'tensor<2xf32>'}}
+    %o = loop.attend %q, %k, %k at @s scale(1.0) least(%l : tensor<2xf32>) : tensor<4x2xf32>, tensor<2x2xf32>, tensor<2x2xf32> -> tensor<4x2xf32>
+    loop.return
+  }
+}
+
+// -----
+
+loop.model @m phase(source) {
+  loop.forward @main {
     %x = "example.value"() : () -> tensor<4xf32>
     // expected-error@+1 {{expected the layer index as first block argument}}
     %y = loop.stack @layers layers 2 state(%x : tensor<4xf32>) {

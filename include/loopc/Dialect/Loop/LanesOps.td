@@ -116,7 +116,7 @@ def Loop_KVAppendOp : Loop_Op<"kv.append", LanesForm> {
   let assemblyFormat = [{$k `,` $v `to` $cache `at` $site (`[` $index^ `]`)? `lanes` $lanes attr-dict
     `:` type($k) `,` type($v) `,` type($cache) `,` type($lanes) `->` type($result)}];
 }
-def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm> {
+def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm, [AttrSizedOperandSegments]> {
   let summary = "attention of every lane over rows of plane `read(iteration)`, positions 0 … its own, or under a `mask` those of the prompt or sequence too";
   let description = [{
     `sparse`: a row whose key is not a number is no row; so lanes that are not meant leave one. The rest is as in
@@ -127,11 +127,11 @@ def Loop_KVAttendOp : Loop_Op<"kv.attend", LanesForm> {
     %o = loop.kv.attend %q in %c at @attn[%l] lanes %L scale(0.5) : tensor<?x2x4xf32, #loop.rows<lane>>, !loop.cache<@core>, !loop.lanes<lane> -> tensor<?x2x4xf32, #loop.rows<lane>>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$q, Loop_CacheType:$cache, FlatSymbolRefAttr:$site, Variadic<Index>:$index, Loop_LanesType:$lanes,
+  let arguments = (ins AnyRankedTensor:$q, Optional<AnyRankedTensor>:$least, Loop_CacheType:$cache, FlatSymbolRefAttr:$site, Variadic<Index>:$index, Loop_LanesType:$lanes,
                        F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap, OptionalAttr<Loop_MaskAttr>:$mask, OptionalAttr<I64Attr>:$before,
                        UnitAttr:$first, UnitAttr:$upto, UnitAttr:$log_sum, UnitAttr:$sparse, OptionalAttr<Loop_OrderAttr>:$order);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{$q `in` $cache `at` $site (`[` $index^ `]`)? `lanes` $lanes `scale` `(` $scale `)` (`window` `(` $window^ `)`)?
     (`softcap` `(` $softcap^ `)`)? (`mask` `(` $mask^ `)`)? (`before` `(` $before^ `)`)? (`first` $first^)? (`upto` $upto^)? (`log_sum` $log_sum^)? (`sparse` $sparse^)?
-    (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($cache) `,` type($lanes) `->` type($result)}];
+    (`least` `(` $least^ `:` type($least) `)`)? (`order` `(` $order^ `)`)? attr-dict `:` type($q) `,` type($cache) `,` type($lanes) `->` type($result)}];
 }

@@ -430,13 +430,13 @@ def Task_AppendOp : Task_SiteOp<"append", ["getPoolWritten"]> {
   let assemblyFormat = !strconcat(sitePrint, "`ins` `(` $ins `:` type($ins) `)` (`outs` `(` $outs^ `:` type($outs) `)`)? `shape` $shape `views` $views attr-dict");
 }
 def Task_AttendOp : Task_SiteOp<"attend", ["getPoolRead"]> {
-  let summary = "attention of a lane and a key head: ins q, outs o of shape [query heads, dim]";
+  let summary = "attention of a lane and a key head: ins q and optionally the least product, outs o of shape [query heads, dim]";
   let description = [{
     Order `keys 64, split 512`: blocks of 64 keys anchored at logical positions, online softmax inside 512 keys, partial
     results merged ascending. Key positions without a row have weight +0. `ahead`: positions below the `prefix` of the
     sequence are seen by all. `before` n: the keys end n positions before the own; `upto`: those of all iterations up to
     the own, ascending; `sparse`: a row whose key is not a number is no row; `log_sum`: a head has one more feature, the
-    logarithm of the sum of its exponentials.
+    logarithm of the sum of its exponentials. Keys whose product is below the least one of the query head have weight +0.
     Source of the online form: Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135.
 
     ```mlir
