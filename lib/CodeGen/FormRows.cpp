@@ -28,8 +28,7 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
       ins.push_back(gain.root);
     }
     operands.push_back(y);
-    task::NormOp::create(rowPhase(), loc, ins, ValueRange(y.root), x.shape, viewsOf(operands), norm.getKind(),
-                         norm.getEps());
+    task::NormOp::create(rowPhase(), loc, ins, ValueRange(y.root), x.shape, viewsOf(operands), norm.getKind(), norm.getEps());
     views[norm.getResult()] = y;
     return success();
   }
@@ -48,8 +47,8 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
       strides.insert(strides.begin() + reduce.getAxis(), 0);
       spread.strides = strides;
     }
-    task::ReduceOp::create(rowPhase(), loc, ValueRange(x.root), ValueRange(y.root), x.shape, viewsOf({x, spread}),
-                           reduce.getKind(), reduce.getAxis());
+    task::ReduceOp::create(rowPhase(), loc, ValueRange(x.root), ValueRange(y.root), x.shape, viewsOf({x, spread}), reduce.getKind(),
+                           reduce.getAxis());
     views[reduce.getResult()] = y;
     return success();
   }
@@ -81,8 +80,7 @@ LogicalResult PhaseFormer::formRowOp(Operation *op) {
     tableRow.shape = y.shape;
     tableRow.strides = denseStrides(y.shape);
     id.strides.assign(y.shape.size(), 0);
-    task::EmbedOp::create(rowPhase(), loc, ValueRange{id.root, table.root}, ValueRange(y.root), y.shape,
-                          viewsOf({id, tableRow, y}));
+    task::EmbedOp::create(rowPhase(), loc, ValueRange{id.root, table.root}, ValueRange(y.root), y.shape, viewsOf({id, tableRow, y}));
     views[embed.getResult()] = y;
     return success();
   }
@@ -125,8 +123,7 @@ Value PhaseFormer::panelsOf(Value weight) {
   for (Value value : param.getIndex())
     index.push_back(scalars.lookup(value));
   auto type = task::MemType::get(b.getContext(), slot->elements(), slot->element);
-  return task::ParamOp::create(memory(), param.getLoc(), type, slot->name, slot->index, index, slot->strides, true,
-                               slot->format);
+  return task::ParamOp::create(memory(), param.getLoc(), type, slot->name, slot->index, index, slot->strides, true, slot->format);
 }
 
 LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
@@ -182,8 +179,7 @@ LogicalResult PhaseFormer::formLinear(loop::LinearOp op) {
     operandViews.push_back(viewAttr(bias.offset, {1}));
   }
   operandViews.push_back(viewAttr(0, {1}));
-  auto gemm = task::GemmOp::create(inner, loc, ins, ValueRange(y.root), ArrayRef<int64_t>{n},
-                                   b.getArrayAttr(operandViews), k, 1);
+  auto gemm = task::GemmOp::create(inner, loc, ins, ValueRange(y.root), ArrayRef<int64_t>{n}, b.getArrayAttr(operandViews), k, 1);
   Block *block = inner.createBlock(&gemm.getBody(), {}, {b.getF32Type()}, {loc});
   Value sum = block->getArgument(0);
   if (bias.root) {
@@ -210,8 +206,7 @@ LogicalResult PhaseFormer::formFold(loop::FoldOp op) {
   auto phase = task::PhaseOp::create(b, op.getLoc(), phaseName("fold"), task::Items::sequences, list());
   OpBuilder inner = OpBuilder::atBlockEnd(&phase.getBody().emplaceBlock());
   task::FoldOp::create(inner, op.getLoc(), ValueRange(x.root), ValueRange(y.root), b.getDenseI64ArrayAttr({n}),
-                       b.getArrayAttr({viewAttr(x.offset, {1}), viewAttr(0, {1})}), op.getKindAttr(),
-                       op.getBatchAttr());
+                       b.getArrayAttr({viewAttr(x.offset, {1}), viewAttr(0, {1})}), op.getKindAttr(), op.getBatchAttr());
   views[op.getResult()] = y;
   return success();
 }
@@ -229,9 +224,9 @@ LogicalResult PhaseFormer::formAppend(loop::KVAppendOp op) {
   };
   View k = dense(op.getK()), v = dense(op.getV());
   loop::SiteOp site = slot->site;
-  task::AppendOp::create(rowPhase(), op.getLoc(), ValueRange{k.root, v.root}, ValueRange(), k.shape, viewsOf({k, v}),
-                         slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(),
-                         site.getPlan()->getWrite(), site.getPlan()->getRows());
+  task::AppendOp::create(rowPhase(), op.getLoc(), ValueRange{k.root, v.root}, ValueRange(), k.shape, viewsOf({k, v}), slot->pool,
+                         slot->offset, index, slot->strides, site.getHeads(), site.getDim(), site.getPlan()->getWrite(),
+                         site.getPlan()->getRows());
   return success();
 }
 
@@ -255,9 +250,8 @@ LogicalResult PhaseFormer::formState(Operation *op) {
   loop::SiteOp site = slot->site;
   loop::SitePlanAttr plan = *site.getPlan();
   if (keep) {
-    task::KeepOp::create(rowPhase(), op->getLoc(), ValueRange(given.root), ValueRange(), given.shape, viewsOf({given}),
-                         slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(),
-                         plan.getWrite(), plan.getRows());
+    task::KeepOp::create(rowPhase(), op->getLoc(), ValueRange(given.root), ValueRange(), given.shape, viewsOf({given}), slot->pool, slot->offset,
+                         index, slot->strides, site.getHeads(), site.getDim(), plan.getWrite(), plan.getRows());
     return success();
   }
   View made = makeBuffer(recall.getType()), flat = list(made);
@@ -273,8 +267,8 @@ LogicalResult PhaseFormer::formState(Operation *op) {
   }
   operands.push_back(flat);
   task::RecallOp::create(rowPhase(), op->getLoc(), ins, ValueRange(made.root), given.shape, viewsOf(operands),
-                         slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(), plan.getRead(),
-                         plan.getRows(), site.getStage() == "core" && plan.getPlanes().isConstant());
+                         slot->pool, slot->offset, index, slot->strides, site.getHeads(), site.getDim(), plan.getRead(), plan.getRows(),
+                         site.getStage() == "core" && plan.getPlanes().isConstant());
   views[recall.getResult()] = made;
   return success();
 }
@@ -308,12 +302,11 @@ LogicalResult PhaseFormer::formAttend(loop::KVAttendOp op) {
   AffineMap plane = site.getPlan()->getRead();
   if (op.getFirst() && plane.getNumDims()) // of iteration 0, whatever the own is
     plane = plane.replace(b.getAffineDimExpr(0), b.getAffineConstantExpr(0), plane.getNumDims(), 0);
-  task::AttendOp::create(inner, op.getLoc(), ins, ValueRange(o.root), b.getDenseI64ArrayAttr(q.shape),
-                         viewsOf(operands), number(slot->pool), number(slot->offset), index,
-                         b.getDenseI64ArrayAttr(slot->strides), number(site.getHeads()), number(site.getDim()),
-                         AffineMapAttr::get(plane), TypeAttr::get(site.getPlan()->getRows()), op.getScaleAttr(),
-                         op.getWindowAttr(), op.getSoftcapAttr(), op.getMask() ? b.getUnitAttr() : UnitAttr(),
-                         op.getBeforeAttr(), op.getUptoAttr(), op.getLogSumAttr(), op.getSparseAttr());
+  task::AttendOp::create(inner, op.getLoc(), ins, ValueRange(o.root), b.getDenseI64ArrayAttr(q.shape), viewsOf(operands),
+                         number(slot->pool), number(slot->offset), index, b.getDenseI64ArrayAttr(slot->strides),
+                         number(site.getHeads()), number(site.getDim()), AffineMapAttr::get(plane),
+                         TypeAttr::get(site.getPlan()->getRows()), op.getScaleAttr(), op.getWindowAttr(), op.getSoftcapAttr(),
+                         op.getMask() ? b.getUnitAttr() : UnitAttr(), op.getBeforeAttr(), op.getUptoAttr(), op.getLogSumAttr(), op.getSparseAttr());
   views[op.getResult()] = o;
   return success();
 }

@@ -1,5 +1,5 @@
-// task-fuse: maps that only follow a linear become its epilogue, roundings behind attention go into it; copies into
-// states, fields and outputs go away. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// task-fuse: maps that only follow a linear become its epilogue, roundings behind attention go into it; copies into states, fields and outputs go away.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Neither changes a number: an element is computed by the same scalar ops in the same order, only elsewhere.
 #include "loopc/CodeGen/Passes.h"
@@ -18,8 +18,7 @@ ViewAttr viewOf(ItemOpInterface item, unsigned i) { return cast<ViewAttr>(item.g
 // The next op in the block that does something.
 Operation *nextAction(Operation *op) {
   op = op->getNextNode();
-  while (op && (isa<BufferOp, ParamOp, FieldOp, ColumnOp, KnobOp, OutOp, ConstantOp>(op) || op->getNumRegions() == 0) &&
-         !isa<SyncOp>(op))
+  while (op && (isa<BufferOp, ParamOp, FieldOp, ColumnOp, KnobOp, OutOp, ConstantOp>(op) || op->getNumRegions() == 0) && !isa<SyncOp>(op))
     op = op->getNextNode();
   return op;
 }
@@ -81,8 +80,7 @@ void fuseEpilogue(GemmOp gemm, MapOp map) {
   for (Value memory : llvm::concat<Value>(ins, outs))
     if (Operation *def = memory.getDefiningOp(); def->getBlock() == phase->getBlock() && phase->isBeforeInBlock(def))
       def->moveBefore(phase);
-  auto fused = GemmOp::create(b, gemm.getLoc(), ins, outs, ArrayRef<int64_t>{columns}, b.getArrayAttr(views),
-                              gemm.getK(), groups);
+  auto fused = GemmOp::create(b, gemm.getLoc(), ins, outs, ArrayRef<int64_t>{columns}, b.getArrayAttr(views), gemm.getK(), groups);
   Block *block = b.createBlock(&fused.getBody());
   Location loc = map.getLoc();
   SmallVector<Value> accumulators;
@@ -133,8 +131,8 @@ void fuseRounding(AttendOp attend) {
     return;
   Block &body = map.getBody().front();
   auto rounding = dyn_cast<arith::TruncFOp>(body.front());
-  if (!rounding || rounding->getNextNode() != body.getTerminator() || !rounding.getType().isBF16() ||
-      !rounding.getIn().getType().isF32() || body.getTerminator()->getOperand(0) != rounding.getResult())
+  if (!rounding || rounding->getNextNode() != body.getTerminator() || !rounding.getType().isBF16() || !rounding.getIn().getType().isF32() ||
+      body.getTerminator()->getOperand(0) != rounding.getResult())
     return;
   Value to = map.getOuts()[0];
   auto whole = [](ItemOpInterface item, unsigned i, int64_t count) {
@@ -144,8 +142,8 @@ void fuseRounding(AttendOp attend) {
   ArrayRef<int64_t> heads = attend.getShape();
   unsigned out = attend.getIns().size();
   int64_t count = heads[0] * heads[1];
-  if (map.getShape().size() != 1 || map.getShape()[0] != count || viewOf(attend, out).getStrides()[0] != heads[1] ||
-      !whole(attend, out, count) || !whole(map, 0, count) || !whole(map, 1, count))
+  if (map.getShape().size() != 1 || map.getShape()[0] != count || viewOf(attend, out).getStrides()[0] != heads[1] || !whole(attend, out, count) ||
+      !whole(map, 0, count) || !whole(map, 1, count))
     return;
   Operation *def = to.getDefiningOp();
   if (def->getBlock() == phase->getBlock() && phase->isBeforeInBlock(def))
@@ -251,9 +249,7 @@ bool removeCopy(MapOp map) {
 struct FusePass : PassWrapper<FusePass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FusePass)
   StringRef getArgument() const final { return "task-fuse"; }
-  StringRef getDescription() const final {
-    return "epilogues of linears, rounding behind attention, copies that are not needed";
-  }
+  StringRef getDescription() const final { return "epilogues of linears, rounding behind attention, copies that are not needed"; }
   void runOnOperation() final {
     for (auto program : getOperation().getOps<ProgramOp>()) {
       SmallVector<GemmOp> gemms;

@@ -48,11 +48,11 @@ struct IndexNode {
 struct Val {
   enum class Kind { Poison, None, Bool, Int, Float, Word, Text, List, Index, Option, Runtime, Tuple };
   Kind kind = Kind::Poison;
-  int64_t integer = 0;  ///< Int, Bool
-  double real = 0;      ///< Float
-  SizeExpr size;        ///< Int
-  std::string text;     ///< Word, Text
-  IndexPtr index;       ///< Index
+  int64_t integer = 0; ///< Int, Bool
+  double real = 0;     ///< Float
+  SizeExpr size;       ///< Int
+  std::string text;    ///< Word, Text
+  IndexPtr index;      ///< Index
   uint32_t ref = kNone; ///< Option: Program::options; Runtime: the value
   std::vector<Val> elements;
 
@@ -100,8 +100,8 @@ struct CallFrame {
 /// The names visible in one function body (or in the model).
 struct Environment {
   std::vector<std::map<std::string, Binding>> scopes;
-  std::map<std::string, ProgramAxis> axes;               ///< axis parameters
-  std::map<std::string, std::vector<ProgramAxis>> packs; ///< `a..`
+  std::map<std::string, ProgramAxis> axes;                     ///< axis parameters
+  std::map<std::string, std::vector<ProgramAxis>> packs;       ///< `a..`
 };
 
 /// Which unlabelled call may take the name that a statement binds.
@@ -421,8 +421,7 @@ private:
   static Val remembered(const Solver &solver, size_t which) { return Val::ofRuntime(solver.memory[which].argument); }
   /// `to`, a list over the slots, with `what` in place of the entry where `here` holds.
   Val putSlot(const Solver &solver, const Val &to, const Val &here, const Val &what);
-  /// Products of the entries of a list with a value, summed over the features and, for a state per token, over the
-  /// sequence.
+  /// Products of the entries of a list with a value, summed over the features and, for a state per token, over the sequence.
   Val slotProducts(const Val &list, const Val &value, SourceRange range);
   Val elementAt(ValueId of, const std::vector<int64_t> &index, SourceRange range);
   Val counted(const ProgramAxis &axis, SourceRange range);
@@ -454,13 +453,13 @@ private:
   std::vector<const CheckpointStmt *> checkpointSections;
   std::vector<const TrainStmt *> trainSections;
   std::set<std::string> readKeys; ///< published keys that were read
-  std::set<std::string> words;    ///< members of the domains of config entries
+  std::set<std::string> words; ///< members of the domains of config entries
   bool configMode = false;
 
   // Where elaboration stands.
   std::vector<Environment> environments;
   std::vector<ProgramRegion *> regions;
-  int choices = 0;       ///< `where`s around whose condition is not the same for the whole run
+  int choices = 0; ///< `where`s around whose condition is not the same for the whole run
   bool training = false; ///< in a loss: tokens have labels
   std::vector<IndexVar> indexVars;
   std::vector<IndexPtr> conditions;
@@ -483,10 +482,10 @@ private:
   std::vector<const FnStmt *> inlining;
   unsigned instanceDepth = 0; ///< > 0: inside a shared instance or a second evaluation; weights may be met again
   size_t instanceIndexDepth = 0;
-  bool readingAhead = false;        ///< in statements after a loop, for its exit
-  std::set<std::string> exitsFound; ///< names of exits; "" for one without
-  std::set<std::string> exitNames;  ///< names behind a loop that read `prev`: only exits read them
-  std::set<uint32_t> aheadWeights;  ///< met there and not yet in their own place
+  bool readingAhead = false;              ///< in statements after a loop, for its exit
+  std::set<std::string> exitsFound;       ///< names of exits; "" for one without
+  std::set<std::string> exitNames;        ///< names behind a loop that read `prev`: only exits read them
+  std::set<uint32_t> aheadWeights;        ///< met there and not yet in their own place
   const std::vector<PathSegment> *instancePath = nullptr; ///< the operator being called is a shared instance
   unsigned depth = 0;
   bool exhausted = false;
@@ -500,7 +499,7 @@ private:
   std::vector<Identifier> readouts;
   std::set<std::string> observedInLoop;
   std::optional<ProgramAxis> tokenRows; ///< of `input token: id(vocab)`
-  std::set<std::string> aheadBusy;      ///< names whose statement is being evaluated for an exit
+  std::set<std::string> aheadBusy; ///< names whose statement is being evaluated for an exit
 };
 
 /// Counts nested elaboration steps; `ok` is false (with one message) when a spec nests without end.

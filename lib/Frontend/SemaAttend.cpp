@@ -32,8 +32,7 @@ Val Elaborator::builtinRope(Arguments &args) {
       rope.pairs = RopePairs::Adjacent;
     else {
       if (!pairs.poison())
-        error(ErrorCode::L0207, args.named["pairs"]->value->range,
-              "expected `halves` or `adjacent`, but got " + describe(pairs));
+        error(ErrorCode::L0207, args.named["pairs"]->value->range, "expected `halves` or `adjacent`, but got " + describe(pairs));
       return {};
     }
   }
@@ -43,8 +42,7 @@ Val Elaborator::builtinRope(Arguments &args) {
       if (!sign)
         return {};
       if (*sign != 1 && *sign != -1) {
-        error(ErrorCode::L0207, args.named[name]->value->range,
-              "expected the direction 1 or -1, but got " + sourceText(args.named[name]->value->range));
+        error(ErrorCode::L0207, args.named[name]->value->range, "expected the direction 1 or -1, but got " + sourceText(args.named[name]->value->range));
         return {};
       }
       rope.sign = *sign;
@@ -55,8 +53,7 @@ Val Elaborator::builtinRope(Arguments &args) {
       rope.table = ElementType::BF16;
     } else if (!table.is(Kind::Word) || table.text != "f32") {
       if (!table.poison())
-        error(ErrorCode::L0207, args.named["table"]->value->range,
-              "expected `f32` or `bf16`, but got " + describe(table));
+        error(ErrorCode::L0207, args.named["table"]->value->range, "expected `f32` or `bf16`, but got " + describe(table));
       return {};
     }
   }
@@ -92,9 +89,9 @@ Val Elaborator::builtinAttend(Arguments &args) {
   if (v == kNone)
     return {};
   if (site.first != again.first || site.upto != again.upto) {
-    error(ErrorCode::L0417, args.range,
-          "expected keys and values of the same iterations, but got `" + sourceText(args.positional[1]->value->range) +
-              "` and `" + sourceText(args.positional[2]->value->range) + "`");
+    error(ErrorCode::L0417, args.range, "expected keys and values of the same iterations, but got `" +
+                                            sourceText(args.positional[1]->value->range) + "` and `" +
+                                            sourceText(args.positional[2]->value->range) + "`");
     return {};
   }
   const ProgramType qType = typeOf(q), kType = typeOf(k), vType = typeOf(v);
@@ -107,22 +104,19 @@ Val Elaborator::builtinAttend(Arguments &args) {
       type.axes.back() = vType.axes.back();
       return Val::ofRuntime(deferredValue("attention over a token's own history", type, args.range));
     }
-    error(ErrorCode::L0218, args.range,
-          "expected queries, keys and values of two axes [heads, hd], but got " + show(qType) + ", " + show(kType) +
-              " and " + show(vType));
+    error(ErrorCode::L0218, args.range, "expected queries, keys and values of two axes [heads, hd], but got " + show(qType) + ", " +
+                                            show(kType) + " and " + show(vType));
     return {};
   }
   auto differ = [](const ProgramAxis &a, const ProgramAxis &b) { return a.name != b.name || a.size != b.size; };
   if (differ(qType.axes[1], kType.axes[1])) {
-    error(ErrorCode::L0218, args.range,
-          "queries and keys need one head size, but got " + show(qType) + " and " + show(kType))
+    error(ErrorCode::L0218, args.range, "queries and keys need one head size, but got " + show(qType) + " and " + show(kType))
         .also(qRange, "queries " + show(qType))
         .also(kRange, "keys " + show(kType));
     return {};
   }
   if (differ(kType.axes[0], vType.axes[0])) {
-    error(ErrorCode::L0218, args.range,
-          "keys and values need the same heads, but got " + show(kType) + " and " + show(vType))
+    error(ErrorCode::L0218, args.range, "keys and values need the same heads, but got " + show(kType) + " and " + show(vType))
         .also(kRange, "keys " + show(kType))
         .also(vRange, "values " + show(vType));
     return {};
@@ -150,8 +144,7 @@ Val Elaborator::builtinAttend(Arguments &args) {
       if (!width)
         return {};
       if (*width < 1) {
-        error(ErrorCode::L0206, call->range,
-              "a window holds at least the token itself, but got " + std::to_string(*width));
+        error(ErrorCode::L0206, call->range, "a window holds at least the token itself, but got " + std::to_string(*width));
         return {};
       }
       site.window = *width;
@@ -172,8 +165,7 @@ Val Elaborator::builtinAttend(Arguments &args) {
       const std::string name = word ? word->name : callee->name;
       static const std::set<std::string> later = {"none", "whole_block", "same", "sequence"};
       if (!later.count(name)) {
-        error(ErrorCode::L0410, mask->range,
-              "expected which keys are read (causal, window(w), prefix(prompt), whole), but got `" + name + "`");
+        error(ErrorCode::L0410, mask->range, "expected which keys are read (causal, window(w), prefix(prompt), whole), but got `" + name + "`");
         return {};
       }
       site.mask = name == "none" ? MaskKind::None : MaskKind::Whole;
@@ -257,8 +249,7 @@ ValueId Elaborator::rowsOperand(Arguments &args, size_t n, const char *what, Pro
   const std::string index = indexVars[variable].name;
   auto names = [&](const std::string &word) { // the loop's index, or a parameter that is given it
     Binding *bound = lookup(word);
-    return word == index || (bound && bound->value.is(Kind::Index) && bound->value.index->fn == Fn::None &&
-                             bound->value.index->variable == variable);
+    return word == index || (bound && bound->value.is(Kind::Index) && bound->value.index->fn == Fn::None && bound->value.index->variable == variable);
   };
   const auto *range = as<RangeExpr>(entry.value);
   const auto *high = range && !range->low && range->closed ? as<NameExpr>(range->high) : nullptr;
@@ -266,9 +257,8 @@ ValueId Elaborator::rowsOperand(Arguments &args, size_t n, const char *what, Pro
   site.upto = high && names(high->name);
   site.first = number && sourceText(number->range) == "0";
   if ((!entry.name.empty() && !names(entry.name.text)) || (!site.upto && !site.first)) {
-    error(ErrorCode::L0417, trace->range,
-          "expected " + std::string(what) + " of the first iteration or of all so far, but got `" +
-              sourceText(trace->range) + "`")
+    error(ErrorCode::L0417, trace->range, "expected " + std::string(what) + " of the first iteration or of all so far, but got `" +
+                                              sourceText(trace->range) + "`")
         .help("write `" + base->name + "[" + index + " = 0]` or `" + base->name + "[..=" + index + "]`");
     return kNone;
   }
@@ -283,8 +273,7 @@ ValueId Elaborator::finishAttend(ProgramSite site, ValueId q, ValueId k, ValueId
     for (const LoopContext &loop : loops)
       planned = planned || program.loops[loop.loop].hasKv;
     if (!planned) {
-      error(ErrorCode::L0401, args.range,
-            "this attention is inside a loop that does not say where its keys and values are kept")
+      error(ErrorCode::L0401, args.range, "this attention is inside a loop that does not say where its keys and values are kept")
           .also({program.loops[loops.back().loop].loc.begin, program.loops[loops.back().loop].loc.end}, "the loop")
           .help("write `loop …, kv depth_indexed { … }` to keep one plane for every iteration");
       return kNone;
@@ -366,13 +355,11 @@ Val Elaborator::builtinPast(Arguments &args) {
   Binding *binding = name ? lookup(name->name) : nullptr;
   auto found = carries.rend();
   if (binding && binding->role == NameRole::Carry)
-    found = std::find_if(carries.rbegin(), carries.rend(), [&](const Carry &each) {
-      return each.name == name->name && each.environment == environments.size();
-    });
+    found = std::find_if(carries.rbegin(), carries.rend(),
+                         [&](const Carry &each) { return each.name == name->name && each.environment == environments.size(); });
   if (found == carries.rend() || found->loops != loops.size()) {
-    error(ErrorCode::L0418, args.range,
-          "expected a carry of this loop and a position, as in `past(S, pos - 4)`, but got `" + sourceText(args.range) +
-              "`");
+    error(ErrorCode::L0418, args.range, "expected a carry of this loop and a position, as in `past(S, pos - 4)`, but got `" +
+                                            sourceText(args.range) + "`");
     return {};
   }
   const std::vector<ValueId> indices = found->indices;
@@ -397,15 +384,12 @@ Val Elaborator::builtinPast(Arguments &args) {
 }
 
 /// The list [n, heads, hd] of keys and values joins the softmax: weights of both under one maximum.
-Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const ProgramSite &site,
-                           const ProgramType &vType) {
+Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const ProgramSite &site, const ProgramType &vType) {
   const SourceRange range = args.named["also"]->value->range;
   args.used.insert("also");
   const auto *tuple = as<TupleExpr>(args.named["also"]->value);
   if (!tuple || tuple->elements.size() < 2 || tuple->elements.size() > 3) {
-    error(ErrorCode::L0218, range,
-          "expected a list of keys, one of values and, if not all of it, how many entries are read: `also = (ks, vs, "
-          "n)`");
+    error(ErrorCode::L0218, range, "expected a list of keys, one of values and, if not all of it, how many entries are read: `also = (ks, vs, n)`");
     return {};
   }
   ValueId lists[2];
@@ -418,23 +402,18 @@ Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const P
     const int64_t width = i ? site.valueDim : site.keyDim;
     if (axes.size() != 3 || axes[0].size < 1 || axes[1].size != site.kvHeads || axes[2].size != width) {
       error(ErrorCode::L0218, tuple->elements[i].value->range,
-            "expected a list [n, " + std::to_string(site.kvHeads) + ", " + std::to_string(width) + "] as the " +
-                (i ? "values" : "keys") + " are, but got " + show(typeOf(lists[i])));
+            "expected a list [n, " + std::to_string(site.kvHeads) + ", " + std::to_string(width) + "] as the " + (i ? "values" : "keys") +
+                " are, but got " + show(typeOf(lists[i])));
       return {};
     }
   }
   const ProgramType qType = typeOf(q);
   const ProgramAxis heads = qType.axes[0];
-  const ProgramAxis entries{"list entry", typeOf(lists[0]).axes[0].size}, kvHeads{"key head", site.kvHeads},
-      group{"head of it", heads.size / site.kvHeads};
+  const ProgramAxis entries{"list entry", typeOf(lists[0]).axes[0].size}, kvHeads{"key head", site.kvHeads}, group{"head of it", heads.size / site.kvHeads};
   const ProgramAxis kd{"key feature", site.keyDim}, vd{"value feature", site.valueDim}, one{"one", 1};
   auto math = [&](Fn fn, const Val &a, const Val &b) { return binary(fn, a, b, range, range, range); };
-  auto shaped = [&](ValueId value, std::vector<ProgramAxis> axes) {
-    return Val::ofRuntime(reshape(value, std::move(axes), range));
-  };
-  auto wide = [&](const Val &value, const std::vector<ProgramAxis> &axes) {
-    return Val::ofRuntime(broadcast(value.ref, axes, range));
-  };
+  auto shaped = [&](ValueId value, std::vector<ProgramAxis> axes) { return Val::ofRuntime(reshape(value, std::move(axes), range)); };
+  auto wide = [&](const Val &value, const std::vector<ProgramAxis> &axes) { return Val::ofRuntime(broadcast(value.ref, axes, range)); };
   // Scores of the list: [n, kv heads, heads of each].
   const std::vector<ProgramAxis> keyShape = {entries, kvHeads, group, kd}, valueShape = {entries, kvHeads, group, vd};
   auto grouped = [&](ValueId list, const std::vector<ProgramAxis> &shape) { // each key head for all of its query heads
@@ -448,8 +427,7 @@ Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const P
   scores = reduceValue(Fn::Sum, scores.ref, {3}, range);
   scores = math(Fn::Mul, scores, Val::ofFloat(site.scale));
   if (site.softcap != 0)
-    scores = math(Fn::Mul, unary(Fn::Tanh, math(Fn::Div, scores, Val::ofFloat(site.softcap)), range),
-                  Val::ofFloat(site.softcap));
+    scores = math(Fn::Mul, unary(Fn::Tanh, math(Fn::Div, scores, Val::ofFloat(site.softcap)), range), Val::ofFloat(site.softcap));
   if (tuple->elements.size() == 3) {
     Val most = evaluate(tuple->elements[2].value.get());
     ValueId count = most.poison() ? kNone : materialise(most, range);
@@ -470,8 +448,7 @@ Val Elaborator::attendAlso(Arguments &args, ValueId q, ValueId attended, const P
     scores = select(Val::ofRuntime(spread.results[0]), scores, Val::ofFloat(-1e30), range);
   }
   // The sequence brings its weighted mean and the logarithm of its sum.
-  Val mean = sliceValue(attended, 1, 0, vd, range),
-      sum = shaped(sliceValue(attended, 1, vd.size, one, range).ref, {kvHeads, group});
+  Val mean = sliceValue(attended, 1, 0, vd, range), sum = shaped(sliceValue(attended, 1, vd.size, one, range).ref, {kvHeads, group});
   Val top = math(Fn::Max, reduceValue(Fn::ReduceMax, scores.ref, {0}, range), sum);
   Val own = unary(Fn::Exp, math(Fn::Sub, sum, top), range);
   Val weights = unary(Fn::Exp, math(Fn::Sub, scores, wide(top, typeOf(scores.ref).axes)), range);

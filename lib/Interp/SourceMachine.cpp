@@ -19,8 +19,7 @@ SourceMachine<T>::SourceMachine(ModelOp model, ForwardOp forward, ParamProvider 
 template <typename T> bool SourceMachine<T>::tokenOrder() {
   for (RecurOp recur : forward.getBody().front().getOps<RecurOp>())
     if (KVAttr kv = recur.getKvAttr())
-      if (kv.getOrder() == CallOrder::token || kv.getHoles() == Holes::always_last ||
-          kv.getHoles() == Holes::last_if_hole)
+      if (kv.getOrder() == CallOrder::token || kv.getHoles() == Holes::always_last || kv.getHoles() == Holes::last_if_hole)
         return true;
   return forward.walk([](RecallOp) { return WalkResult::interrupt(); }).wasInterrupted();
 }
@@ -130,8 +129,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalNoise(NoiseOp op) {
     if (given != row.sequence->config.draws.end()) {
       uint64_t index = uint64_t(row.position - given->second.first);
       if (op.getIteration() && !frames.empty())
-        index =
-            index * uint64_t(countOf(row.sequence->config, frames[0].op.getCount())) + uint64_t(frames[0].iteration);
+        index = index * uint64_t(countOf(row.sequence->config, frames[0].op.getCount())) + uint64_t(frames[0].iteration);
       uint64_t begin = index * uint64_t(out.width);
       if (row.position < given->second.first || begin + out.width > given->second.values.size())
         return this->fail(op, "expected a given value of `" + op.getName() + "` for position " + Twine(row.position) +
@@ -208,8 +206,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
     return rt::planeOfStep(rt::KvMap(kv.getMap()), kv.getSize(), kv.getPeriod(), d, count);
   };
   auto keyOf = [&](const SourceRow<T> &row, int64_t in, int64_t iteration) {
-    return step ? PlaneKey{nullptr, 0, in, planeOf(row, iteration)}
-                : PlaneKey{site, layer, in, planeOf(row, iteration)};
+    return step ? PlaneKey{nullptr, 0, in, planeOf(row, iteration)} : PlaneKey{site, layer, in, planeOf(row, iteration)};
   };
   std::map<std::pair<SourceSequence<T> *, int64_t>, bool> running; // positions that run this iteration
   std::map<SourceSequence<T> *, int64_t> given;                    // first position that was given with them
@@ -232,8 +229,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       continue;
     const SourceRow<T> &row = tokens[r];
     int64_t position = row.position;
-    int64_t before = op.getBefore().value_or(0), all = int64_t(row.sequence->tokens.size()),
-            end = position + 1 - before;
+    int64_t before = op.getBefore().value_or(0), all = int64_t(row.sequence->tokens.size()), end = position + 1 - before;
     if (op.getMask())
       end = op.getMask() == Mask::whole ? all : std::max(end, std::min<int64_t>(row.sequence->config.prefix, all));
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - before - int64_t(*op.getWindow())) : 0;
@@ -260,8 +256,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
       KeyUse use = KeyUse::Read;
       if (kv) {
         int64_t run = runOf(i);
-        use = rowRead(
-            kv, d, run, hole, [&](int64_t t) { return planeOf(row, t); }, from);
+        use = rowRead(kv, d, run, hole, [&](int64_t t) { return planeOf(row, t); }, from);
         if (kv.getKeep() != KVKeep::last && i < given[row.sequence] && run > 0) {
           use = KeyUse::Read;
           from = 0;
@@ -323,8 +318,7 @@ template <typename T> LogicalResult SourceMachine<T>::evalAttend(AttendOp op) {
         keys.push_back(key + group * shape.dim);
       for (const T *value : valueRows)
         values.push_back(value + group * shape.valueDim);
-      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores,
-                 out.realRow(r) + head * getFeatureShape(op.getType())[1],
+      attendHead(shape, q.realRow(r) + head * shape.dim, keys, values, scores, out.realRow(r) + head * getFeatureShape(op.getType())[1],
                  op.getLeast() ? least.realRow(r) + head : nullptr);
     }
   }

@@ -63,8 +63,8 @@ public:
 
   LogicalResult evalOwn(Operation *op) override {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, FoldOp, RecallOp,
-              KeepOp, RecurOp>([&](auto known) { return eval(known); })
+        .Case<ColumnOp, LoadOp, StoreOp, SpreadOp, CountValueOp, KnobValueOp, KVAppendOp, KVAttendOp, FoldOp, RecallOp, KeepOp, RecurOp>(
+            [&](auto known) { return eval(known); })
         .Case<TapOp>([](auto) { return success(); })
         .Default([&](Operation *other) {
           return fail(other, "expected an op that the interpreter has a rule for, but got `" +
@@ -198,12 +198,8 @@ private:
     int64_t layer = 0;
     for (auto [value, size] : llvm::zip(index, site.getTables().value_or(ArrayRef<int64_t>())))
       layer = layer * size + (*get(value).whole)[0];
-    return SiteAt{layout.sites.at(name.getValue().str()),
-                  int64_t(site.getHeads()),
-                  int64_t(site.getDim()),
-                  layer,
-                  *site.getPlan(),
-                  site.getStage() == "core"};
+    return SiteAt{layout.sites.at(name.getValue().str()), int64_t(site.getHeads()), int64_t(site.getDim()), layer,
+                  *site.getPlan(), site.getStage() == "core"};
   }
   /// Row id of (site, plane, position) for a lane, -1 if there is none.
   int32_t rowId(const SiteAt &at, int32_t lane, int64_t plane, int64_t position) {
@@ -289,8 +285,7 @@ private:
     for (auto [r, lane] : llvm::enumerate(lanesOf(op.getLanes()))) {
       if (!active[r])
         continue;
-      int32_t row =
-          rowId(*at, lane, planeAt(at->plan.getWrite(), call->iteration[lane], at->layer), call->position[lane]);
+      int32_t row = rowId(*at, lane, planeAt(at->plan.getWrite(), call->iteration[lane], at->layer), call->position[lane]);
       if (row < 0)
         return fail(op, "expected a row for position " + Twine(call->position[lane]) + ", but got none");
       copyState(*at, row, value.realRow(r), value.width, true);
@@ -364,8 +359,7 @@ private:
     const V &x = get(op.getInput());
     V out = make(op.getResult(), false);
     for (size_t begin = 0, end; begin < running.size(); begin = end) {
-      for (end = begin + 1;
-           end < running.size() && (op.getBatch() || call->sequence[running[end]] == call->sequence[running[begin]]);)
+      for (end = begin + 1; end < running.size() && (op.getBatch() || call->sequence[running[end]] == call->sequence[running[begin]]);)
         ++end;
       for (int64_t i = 0; i < x.width; ++i) {
         float value = x.realRow(begin)[i];

@@ -18,9 +18,8 @@
 //
 // An exit test beside the iteration is a loop.check behind the recur in `step`: (states, cache?), exit. It becomes the
 // stage `check`, and what stands behind its last loop.fold the stage `decide`: they load and store the states that
-// `prev` keeps and store the flag as field `exit.stop`; the operand of a loop.fold is stored as field `fold.KIND`,
-// which the runtime reduces over the lanes of the sequence before `decide`. A check reads and writes rows of the
-// readout's sites.
+// `prev` keeps and store the flag as field `exit.stop`; the operand of a loop.fold is stored as field `fold.KIND`, which
+// the runtime reduces over the lanes of the sequence before `decide`. A check reads and writes rows of the readout's sites.
 //
 // loop.recur: `rounds` is the stage's argument, `of` the stage's lanes. Block arguments: (lanes<lane.NAME>, states,
 // with, cache?), NAME being the recur's name; states and with values have rows<lane.NAME> inside, rows<lane> outside.
@@ -226,17 +225,17 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
         if (scope.rows != space)
           return map.contains(noise.getResult())
                      ? success()
-                     : noise.emitOpError(
-                           "expected a draw directly in the scheduled loop, but got one in a body inside it");
+                     : noise.emitOpError("expected a draw directly in the scheduled loop, but got one in a body inside it");
         map.map(noise.getResult(), loadDraw(noise, scope));
         return success();
       })
       .Case([&](RopeOp rope) -> LogicalResult {
         Value input = rowsOf(rope.getInput(), scope, loc);
-        map.map(rope.getResult(),
-                RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input, scope.lanes,
-                               rope.getPlace() ? rowsOf(rope.getPlace(), scope, loc) : Value(), rope.getBaseAttr(),
-                               rope.getPairsAttr(), rope.getBackwardAttr(), rope.getTableAttr()));
+        map.map(rope.getResult(), RopeOp::create(b, loc, withRows(rope.getResult().getType(), scope.rows), input,
+                                                 scope.lanes,
+                                                 rope.getPlace() ? rowsOf(rope.getPlace(), scope, loc) : Value(),
+                                                 rope.getBaseAttr(), rope.getPairsAttr(), rope.getBackwardAttr(),
+                                                 rope.getTableAttr()));
         return success();
       })
       .Case([&](ParamOp param) -> LogicalResult { return convertParam(param, scope); })
@@ -245,23 +244,21 @@ LogicalResult Converter::convert(Operation *op, RowScope &scope) {
       .Case([&](AttendOp attend) -> LogicalResult { return convertAttend(attend, scope); })
       .Case([&](FoldOp fold) -> LogicalResult {
         Value input = rowsOf(fold.getInput(), scope, loc);
-        map.map(fold.getResult(),
-                FoldOp::create(b, loc, input.getType(), fold.getKindAttr(), input, fold.getBatchAttr()).getResult());
+        map.map(fold.getResult(), FoldOp::create(b, loc, input.getType(), fold.getKindAttr(), input, fold.getBatchAttr()).getResult());
         return success();
       })
       .Case([&](RecallOp recall) -> LogicalResult {
         Value init = rowsOf(recall.getInit(), scope, loc);
-        map.map(recall.getResult(),
-                RecallOp::create(b, loc, init.getType(), recall.getSiteAttr(), scalars(recall.getIndex()), init,
-                                 recall.getPast() ? rowsOf(recall.getPast(), scope, loc) : Value(), scope.cache,
-                                 scope.lanes));
+        map.map(recall.getResult(), RecallOp::create(b, loc, init.getType(), recall.getSiteAttr(), scalars(recall.getIndex()), init,
+                                                     recall.getPast() ? rowsOf(recall.getPast(), scope, loc) : Value(), scope.cache,
+                                                     scope.lanes));
         return success();
       })
       .Case([&](KeepOp keep) -> LogicalResult {
         if (scope.meant)
           return keep.emitOpError("expected a carry outside of a `where` that differs by token, but got one inside");
-        scope.cache = KeepOp::create(b, loc, cacheType, rowsOf(keep.getValue(), scope, loc), keep.getSiteAttr(),
-                                     scalars(keep.getIndex()), scope.cache, scope.lanes)
+        scope.cache = KeepOp::create(b, loc, cacheType, rowsOf(keep.getValue(), scope, loc), keep.getSiteAttr(), scalars(keep.getIndex()),
+                                     scope.cache, scope.lanes)
                           .getResult();
         return success();
       })
@@ -284,8 +281,7 @@ Value Converter::meantOr(Value row, const llvm::APFloat &number, const RowScope 
   auto type = cast<RankedTensorType>(row.getType());
   auto none = RankedTensorType::get(getFeatureShape(type), type.getElementType());
   Value other = spread(arith::ConstantOp::create(b, loc, DenseElementsAttr::get(none, number)), scope, loc);
-  Value meant =
-      BroadcastOp::create(b, loc, withElementType(type, b.getI1Type()), scope.meant, b.getDenseI64ArrayAttr({}));
+  Value meant = BroadcastOp::create(b, loc, withElementType(type, b.getI1Type()), scope.meant, b.getDenseI64ArrayAttr({}));
   return arith::SelectOp::create(b, loc, meant, row, other);
 }
 
@@ -304,8 +300,7 @@ LogicalResult Converter::convertAttend(AttendOp attend, RowScope &scope) {
   if (!appended) {
     Value k = rowsOf(attend.getK(), scope, loc), v = rowsOf(attend.getV(), scope, loc);
     if (scope.meant) {
-      const llvm::fltSemantics &kind =
-          cast<FloatType>(cast<RankedTensorType>(k.getType()).getElementType()).getFloatSemantics();
+      const llvm::fltSemantics &kind = cast<FloatType>(cast<RankedTensorType>(k.getType()).getElementType()).getFloatSemantics();
       k = meantOr(k, llvm::APFloat::getNaN(kind), scope, loc);
       v = meantOr(v, llvm::APFloat::getZero(kind), scope, loc);
     }
@@ -315,14 +310,13 @@ LogicalResult Converter::convertAttend(AttendOp attend, RowScope &scope) {
   map.map(attend.getResult(),
           KVAttendOp::create(b, loc, withRows(attend.getResult().getType(), scope.rows), q, least, scope.cache,
                              attend.getSiteAttr(), index, scope.lanes, attend.getScaleAttr(), attend.getWindowAttr(),
-                             attend.getSoftcapAttr(), attend.getMaskAttr(), attend.getBeforeAttr(),
-                             attend.getFirstAttr(), attend.getUptoAttr(), attend.getLogSumAttr(),
-                             scope.meant ? b.getUnitAttr() : UnitAttr(), attend.getOrderAttr()));
+                             attend.getSoftcapAttr(), attend.getMaskAttr(), attend.getBeforeAttr(), attend.getFirstAttr(),
+                             attend.getUptoAttr(), attend.getLogSumAttr(), scope.meant ? b.getUnitAttr() : UnitAttr(), attend.getOrderAttr()));
   return success();
 }
 
-// Lanes of one call may be at different iterations. A rolled stack goes through the entries of the table; each lane
-// keeps what `use` makes of its own one.
+// Lanes of one call may be at different iterations. A rolled stack goes through the entries of the table; each lane keeps
+// what `use` makes of its own one.
 Value Converter::byEntry(ParamOp param, Type result, const RowScope &scope, llvm::function_ref<Value(Value)> use) {
   Location loc = param.getLoc();
   auto type = cast<RankedTensorType>(result);
@@ -341,10 +335,8 @@ Value Converter::byEntry(ParamOp param, Type result, const RowScope &scope, llvm
   Value value = use(ParamOp::create(b, loc, param.getType(), param.getWeightAttr(), index));
   Value is = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, own, spread(body->getArgument(0), scope, loc));
   if (!getFeatureShape(value.getType()).empty())
-    is = BroadcastOp::create(b, loc, withElementType(cast<RankedTensorType>(value.getType()), b.getI1Type()), is,
-                             b.getDenseI64ArrayAttr({}));
-  YieldOp::create(b, loc, ValueRange(arith::SelectOp::create(b, loc, is, value, body->getArgument(1)).getResult()),
-                  Value());
+    is = BroadcastOp::create(b, loc, withElementType(cast<RankedTensorType>(value.getType()), b.getI1Type()), is, b.getDenseI64ArrayAttr({}));
+  YieldOp::create(b, loc, ValueRange(arith::SelectOp::create(b, loc, is, value, body->getArgument(1)).getResult()), Value());
   return stack.getResult(0);
 }
 
@@ -363,8 +355,7 @@ LogicalResult Converter::convertParam(ParamOp param, RowScope &scope) {
     return param.emitOpError("expected at most one index that depends on the iteration, but got more");
   auto matrix = [](OpOperand &use) { return isa<LinearOp>(use.getOwner()) && use.getOperandNumber() == 1; };
   if (!llvm::all_of(param->getUses(), matrix)) // as a value; a linear multiplies with each entry instead
-    map.map(param.getResult(),
-            byEntry(param, param.getType(), scope, [&](Value entry) { return spread(entry, scope, param.getLoc()); }));
+    map.map(param.getResult(), byEntry(param, param.getType(), scope, [&](Value entry) { return spread(entry, scope, param.getLoc()); }));
   return success();
 }
 
@@ -391,10 +382,9 @@ LogicalResult Converter::convertNorm(NormOp norm, RowScope &scope) {
   if (!norm.getGain() || !hasRows(map.lookup(norm.getGain())))
     return convertOther(norm, scope);
   Location loc = norm.getLoc();
-  Value y = NormOp::create(b, loc, withRows(norm.getType(), scope.rows), norm.getKindAttr(),
-                           rowsOf(norm.getInput(), scope, loc), Value(), norm.getEpsAttr(), norm.getOrderAttr());
-  map.map(norm.getResult(),
-          arith::MulFOp::create(b, loc, y, wide(map.lookup(norm.getGain()), y.getType(), loc)).getResult());
+  Value y = NormOp::create(b, loc, withRows(norm.getType(), scope.rows), norm.getKindAttr(), rowsOf(norm.getInput(), scope, loc),
+                           Value(), norm.getEpsAttr(), norm.getOrderAttr());
+  map.map(norm.getResult(), arith::MulFOp::create(b, loc, y, wide(map.lookup(norm.getGain()), y.getType(), loc)).getResult());
   return success();
 }
 
@@ -486,9 +476,7 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
   // Flags enter as numbers, which is what a bank field holds.
   auto isFlag = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType().isInteger(1); };
   for (Value value : scalars(with))
-    carried.push_back(isFlag(value)
-                          ? arith::UIToFPOp::create(b, loc, withElementType(value.getType(), b.getF32Type()), value)
-                          : value);
+    carried.push_back(isFlag(value) ? arith::UIToFPOp::create(b, loc, withElementType(value.getType(), b.getF32Type()), value) : value);
   // The runtime writes a draw of an iteration before the call that runs it.
   auto draws = llvm::to_vector(from.getOps<NoiseOp>());
   for (NoiseOp noise : draws)
@@ -562,16 +550,17 @@ LogicalResult Converter::convertRegion(Block &from, Block &to, bool index, bool 
   SmallVector<Value> yielded = rowsOf(yield.getValues(), in, yield.getLoc());
   if (cache)
     yielded.push_back(in.cache);
-  YieldOp::create(b, yield.getLoc(), yielded, yield.getExit() ? rowsOf(yield.getExit(), in, yield.getLoc()) : Value());
+  YieldOp::create(b, yield.getLoc(), yielded,
+                  yield.getExit() ? rowsOf(yield.getExit(), in, yield.getLoc()) : Value());
   return success();
 }
 
 LogicalResult Converter::convertCheck(CheckOp check, RowScope &scope) {
   bool cached = attends(check);
   SmallVector<Value> states = rowsOf(check.getStates(), scope, check.getLoc());
-  auto made =
-      CheckOp::create(b, check.getLoc(), ValueRange(states).getTypes(), withRows(check.getStop().getType(), scope.rows),
-                      cached ? Type(cacheType) : Type(), states, cached ? scope.cache : Value());
+  auto made = CheckOp::create(b, check.getLoc(), ValueRange(states).getTypes(),
+                              withRows(check.getStop().getType(), scope.rows), cached ? Type(cacheType) : Type(),
+                              states, cached ? scope.cache : Value());
   Block &body = made.getBody().emplaceBlock();
   if (failed(convertRegion(check.getBody().front(), body, /*index=*/false, cached, scope)))
     return failure();

@@ -112,9 +112,9 @@ private:
       weights.tensors->get(name); // refuses what the file does not have
     for (const rt::TensorView &view : weights.tensors->tensors()) {
       auto given = plan.overrides.find(view.name);
-      std::vector<float> values = given == plan.overrides.end()
-                                      ? rt::readF32(view)
-                                      : std::vector<float>(given->second.values.begin(), given->second.values.end());
+      std::vector<float> values =
+          given == plan.overrides.end() ? rt::readF32(view)
+                                        : std::vector<float>(given->second.values.begin(), given->second.values.end());
       tensors->addF32(view.name, view.shape, values);
     }
     weights.tensors = tensors;
@@ -167,8 +167,7 @@ int runConform(const ConformOptions &options) {
       reporter.whole(files, "unsupported", reason);
       continue;
     }
-    static const std::set<std::string> kinds = {"forward",  "decode", "exit",      "carry",
-                                                "restarts", "solve",  "train-step"};
+    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve", "train-step"};
     if (!kinds.count(files.kind) && !table.mentions(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");
       continue;

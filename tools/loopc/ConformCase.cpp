@@ -151,7 +151,8 @@ const words::Expr &chosen(const words::Table &table, const words::Expr &expr, co
 
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
   return expr.text + "." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
-         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." + layerName(table, expr, scope);
+         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." +
+         layerName(table, expr, scope);
 }
 
 std::string layerName(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
@@ -189,8 +190,7 @@ public:
     runRules();
     if (!plan.unsupported.empty())
       return std::move(plan);
-    if (plan.spec.set.size() != setsBefore || !plan.spec.exitTest.empty() ||
-        plan.spec.accidents.size() != accidentsBefore) {
+    if (plan.spec.set.size() != setsBefore || !plan.spec.exitTest.empty() || plan.spec.accidents.size() != accidentsBefore) {
       program = elaborateQuietly(spec, plan.spec, published);
       plan.scope = configScope(*program);
       for (const auto &[name, value] : plan.scope)
@@ -277,9 +277,7 @@ private:
   void readSizes() {
     for (const rt::TensorView &view : files.tensors ? files.tensors->tensors() : std::span<const rt::TensorView>()) {
       Scope captures;
-      const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts,
-                                                                     nullptr, int(view.shape.size()), captures)
-                                                        : nullptr;
+      const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures) : nullptr;
       for (size_t i = 0; rule && i < view.shape.size(); ++i)
         captures[rule->layout[i].name] = view.shape[i];
       for (const Action &action : rule ? rule->actions : std::vector<Action>())
@@ -292,8 +290,7 @@ private:
   /// with the captures of its own rule before those of others.
   void runRules() {
     std::vector<std::pair<const Rule *, Scope>> matched;
-    std::function<void(const std::string &, const nlohmann::json &)> match = [&](const std::string &key,
-                                                                                 const nlohmann::json &value) {
+    std::function<void(const std::string &, const nlohmann::json &)> match = [&](const std::string &key, const nlohmann::json &value) {
       Scope own;
       const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
       if (!rule && value.is_object()) { // the words of a group
@@ -371,7 +368,7 @@ private:
                                             : rt::PrefillOrder::Declared;
       break;
     case Kind::Exits:
-      plan.exits = action.name == "off"      ? rt::ExitMode::Off
+      plan.exits = action.name == "off"     ? rt::ExitMode::Off
                    : action.name == "select" ? rt::ExitMode::Select
                                              : rt::ExitMode::Leave;
       plan.together = action.name == "together";
@@ -520,8 +517,7 @@ private:
             plan.labels = ofNext(readTensor(view, rule->layout), action.name == "next");
           break;
         case Action::Kind::Weight:
-          plan.overrides[words::interpolate(table, action.name, action.place, captures)] =
-              readTensor(view, rule->layout);
+          plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
           break;
         case Action::Kind::Mask:
           plan.mask = readTensor(view, rule->layout);
@@ -609,8 +605,8 @@ private:
       std::string tap = layerTap(table, expr, scope);
       if (plan.names.insert(tap).second)
         keepLayerValue(program, expr.text == "turn" ? frontend::OpKind::Loop : frontend::OpKind::Stack,
-                       uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope), layerName(table, expr, scope),
-                       tap);
+                       uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope),
+                       layerName(table, expr, scope), tap);
       return;
     }
     if (expr.kind == words::Expr::Kind::Call && expr.text == "layers") {

@@ -85,10 +85,10 @@ struct CasePlan {
   int64_t window = -1; ///< of a training step: the last iterations that a gradient passes; -1: all
   std::optional<int64_t> prompt, generate;
   std::set<int32_t> stop;
-  int64_t draftLoops = 0, draftTokens = 0; ///< greedy self-speculation
-  std::string draftView; ///< input that is 1 for the tokens of a draft, which has no loops of its own then
-  int32_t draftMask = 0; ///< id of the tokens that such a draft fills in
-  std::map<std::string, CaseTensor> overrides;     ///< weights instead of those of the file
+  int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
+  std::string draftView;                     ///< input that is 1 for the tokens of a draft, which has no loops of its own then
+  int32_t draftMask = 0;                     ///< id of the tokens that such a draft fills in
+  std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
   std::vector<int64_t> calls, callLoops, callBack; ///< by call: tokens, iterations, positions taken back before it
   std::map<int64_t, CaseTensor> tokensOf;          ///< of single sequences: their prompts
   int64_t again = -1;                              ///< at the end positions from here on are taken back and fed again
@@ -98,9 +98,9 @@ struct CasePlan {
   bool carries = false;                            ///< rows that leave are replaced; segments are what follows
   std::vector<CaseTensor> tokensAt, labelsAt;      ///< by segment
   std::map<std::string, std::vector<CaseTensor>> drawsAt;
-  std::set<std::string> declared, iterated; ///< draws of the spec; those with a value for each iteration
-  std::vector<int64_t> cuts, prefixes;      ///< by sequence: where it begins along axis J; positions seen by all
-  CaseTensor tokens, tokensAgain;           ///< the second: after positions were taken back
+  std::set<std::string> declared, iterated;        ///< draws of the spec; those with a value for each iteration
+  std::vector<int64_t> cuts, prefixes;             ///< by sequence: where it begins along axis J; positions seen by all
+  CaseTensor tokens, tokensAgain;                  ///< the second: after positions were taken back
   std::optional<CaseTensor> mask, exits_;
   const words::Expr *exitTensorExpr = nullptr;
   std::map<std::string, std::vector<CaseTensor>> draws; ///< parts: the prompt or all, after the prompt, again
@@ -110,7 +110,7 @@ struct CasePlan {
   std::set<std::string> names;      ///< all names of values that outputs use
   bool everyIteration = false;
   std::map<std::string, std::vector<LayerTaps>> layers; ///< by name: its taps in every layer that binds it
-  words::Scope scope;                                   ///< config entries, for arithmetic
+  words::Scope scope; ///< config entries, for arithmetic
 };
 
 /// Reads every case of a folder. Files that are no cases (no `kind`) are left out. Throws Failure.
@@ -123,13 +123,13 @@ CasePlan planCase(const CaseFiles &files, const words::Table &table, const std::
 /// Values of one run of one sequence.
 struct SequenceRun {
   int64_t positions = 0, pad = 0, prompt = 0, loops = 0, vocab = 0;
-  int64_t lead = 0;                 ///< positions before the given tokens
-  std::vector<int64_t> steps, left; ///< of a carry, by segment: iterations of the sequence, 1 where it left
+  int64_t lead = 0;  ///< positions before the given tokens
+  std::vector<int64_t> steps, left;              ///< of a carry, by segment: iterations of the sequence, 1 where it left
   std::vector<std::vector<double>> tokensAt, labelsAt; ///< by segment
-  int64_t end = INT64_MAX;                             ///< columns behind are padding
-  int64_t again = 0;                                   ///< rows before the first position that was fed again
-  bool back = false;                                   ///< positions were taken back
-  std::vector<int32_t> tokens;                         ///< prompt, then generated
+  int64_t end = INT64_MAX; ///< columns behind are padding
+  int64_t again = 0; ///< rows before the first position that was fed again
+  bool back = false; ///< positions were taken back
+  std::vector<int32_t> tokens; ///< prompt, then generated
   std::vector<int32_t> drafts, corrections; ///< by round of speculation: draft tokens, what the verifier added
   std::vector<int64_t> accepted;            ///< by round: drafts that stand
   std::vector<int32_t> newTokens;
@@ -144,9 +144,8 @@ struct SequenceRun {
   int64_t minLoops = 1, checkEvery = 1, untested = 0; ///< of tests; the first rows without
   std::map<std::string, rt::Observation> observed;
   std::map<std::string, std::vector<LayerTaps>> layers;
-  int64_t restarts = 1; ///< runs of the same sequence that stand together
-  std::shared_ptr<SequenceRun>
-      ahead; ///< of a carry: by segment, the segment that would have followed with the same data
+  int64_t restarts = 1;               ///< runs of the same sequence that stand together
+  std::shared_ptr<SequenceRun> ahead; ///< of a carry: by segment, the segment that would have followed with the same data
   SequenceValue keys, values, planes, present;
 };
 
@@ -188,8 +187,7 @@ TensorResult compareElements(const CaseOutput &output, const std::vector<double>
 SequenceValue evaluateOutput(const words::Table &table, const words::Expr &expr, const words::Scope &scope,
                              const SequenceRun &run);
 
-/// `stablemax_loss`, `accuracy`, `exact` of logits and labels, `bce` of a logit and a target, `agrees` of a logit and a
-/// flag.
+/// `stablemax_loss`, `accuracy`, `exact` of logits and labels, `bce` of a logit and a target, `agrees` of a logit and a flag.
 SequenceValue lossValue(const std::string &name, const SequenceValue &a, const SequenceValue &b);
 
 /// Functions that look at all restarts of a sequence: `movement`, `ranked`, `settled`, `restarts_count`.

@@ -81,8 +81,7 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
     most = std::max(most, value.rows);
     all += value.rows;
   }
-  if ((expected.size('A') >= 0 && !shapeIs("A", expected.size('A'), most)) ||
-      (expected.size('M') >= 0 && !shapeIs("M", expected.size('M'), all)))
+  if ((expected.size('A') >= 0 && !shapeIs("A", expected.size('A'), most)) || (expected.size('M') >= 0 && !shapeIs("M", expected.size('M'), all)))
     return result;
   std::vector<int64_t> index(expected.shape.size(), 0);
   double worst = -1;

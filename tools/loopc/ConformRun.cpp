@@ -69,8 +69,7 @@ private:
            name == "accepted" || name == "drafts" || name == "corrections" || name == "planes" || name == "present";
   }
   static bool usesGenerated(const words::Expr &expr) {
-    if (expr.kind == words::Expr::Kind::Call &&
-        (expr.text == "generated" || expr.text == "sequence" || expr.text == "greedy"))
+    if (expr.kind == words::Expr::Kind::Call && (expr.text == "generated" || expr.text == "sequence" || expr.text == "greedy"))
       return true;
     return std::any_of(expr.args.begin(), expr.args.end(), usesGenerated);
   }
@@ -183,16 +182,14 @@ private:
       for (const std::string &state : plan.warmStates)
         options.warm[state] = fields.at(plan.warm);
     for (const auto &[name, parts] : plan.draws) {
-      if (plan.declared.count(name) &&
-          std::none_of(info.draws.begin(), info.draws.end(), [&](const rt::DrawInfo &d) { return d.name == name; }))
+      if (plan.declared.count(name) && std::none_of(info.draws.begin(), info.draws.end(), [&](const rt::DrawInfo &d) { return d.name == name; }))
         continue; // this configuration does not read it
       rt::GivenDraw given;
       for (const char *letters : {"SP", "D", "-"})
         for (const CaseTensor &tensor : parts)
           for (const char *letter = letters; *letter; ++letter)
             if (*letter == '-' ? !positional(tensor) : tensor.size(*letter) >= 0)
-              append(given.values, drawRows(tensor, *letter, b, *letter == 'D' ? 0 : pad,
-                                            *letter == '-' ? length : tensor.size(*letter)));
+              append(given.values, drawRows(tensor, *letter, b, *letter == 'D' ? 0 : pad, *letter == '-' ? length : tensor.size(*letter)));
       if (given.values.empty())
         failExpected("draw " + name, "values", "none");
       options.draws[name] = std::move(given);
@@ -204,8 +201,8 @@ private:
     return tensor.size('S') >= 0 || tensor.size('P') >= 0 || tensor.size('D') >= 0 || tensor.size('R') >= 0;
   }
 
-  /// Positions [first, last) of a sequence of a given draw, along axis `letter`: the values of its iterations, if it
-  /// has an axis T, follow each other. Whatever the order of the axes.
+  /// Positions [first, last) of a sequence of a given draw, along axis `letter`: the values of its iterations, if it has
+  /// an axis T, follow each other. Whatever the order of the axes.
   static std::vector<float> drawRows(const CaseTensor &tensor, char letter, int64_t b, int64_t first, int64_t last) {
     std::vector<float> rows;
     int64_t rounds = std::max<int64_t>(1, tensor.size('T'));
@@ -324,8 +321,7 @@ private:
         if (at + count > rows)
           failExpected("calls", "at most " + std::to_string(rows) + " tokens", std::to_string(at + count));
         std::vector<int32_t> tokens;
-        for (int64_t s = again ? at : std::max(at, run.pad); s < (again ? at + count : std::min(at + count, run.end));
-             ++s)
+        for (int64_t s = again ? at : std::max(at, run.pad); s < (again ? at + count : std::min(at + count, run.end)); ++s)
           if (int32_t token = int32_t(given.values[size_t(b * rows + s)]); token >= 0) // -1: behind a prompt
             tokens.push_back(token);
         if (tokens.empty())
@@ -355,15 +351,13 @@ private:
         engine.rollback(ids[size_t(b)], uint32_t(plan.again));
         run.executed.resize(size_t(plan.again));
         run.again = run.positions;
-        engine.enqueue(ids[size_t(b)], {run.tokens.begin() + plan.again, run.tokens.begin() + plan.again + count},
-                       feed);
+        engine.enqueue(ids[size_t(b)], {run.tokens.begin() + plan.again, run.tokens.begin() + plan.again + count}, feed);
       }
       collect(engine, ids, std::vector<bool>(size_t(sequences), count > 0), runs);
     }
     if (plan.draftTokens && generate > 0) {
       for (int64_t b = 0; b < sequences; ++b)
-        speculate(engine, ids[size_t(b)], optionsOf(n, b, runs[size_t(b)].pad, prompt), plan, generate,
-                  runs[size_t(b)]);
+        speculate(engine, ids[size_t(b)], optionsOf(n, b, runs[size_t(b)].pad, prompt), plan, generate, runs[size_t(b)]);
       generate = 0;
     }
     std::vector<bool> going(size_t(sequences), generate > 0);
@@ -404,14 +398,13 @@ private:
     return runs;
   }
 
-  /// Segment after segment, each one iteration of the scheduled loop: a sequence that has left is replaced by the one
-  /// that its row is given for the next segment.
+  /// Segment after segment, each one iteration of the scheduled loop: a sequence that has left is replaced by the one that
+  /// its row is given for the next segment.
   std::vector<SequenceRun> carried() {
     int64_t segments = int64_t(plan.tokensAt.size()), most = optionsOf(0, 0, 0, length).loops;
     if (most < 0)
       most = info.count ? info.count->value : 1;
-    std::vector<std::vector<SequenceRun>> from,
-        twins; // a sequence for every row that begins in a segment; without exits
+    std::vector<std::vector<SequenceRun>> from, twins; // a sequence for every row that begins in a segment; without exits
     bool ahead = usesCall("ahead");
     for (int64_t n = 0; n < segments; ++n) {
       from.push_back(CaseRunner(fromSegment(plan, size_t(n), most), table, executor).run().forced.at(0));

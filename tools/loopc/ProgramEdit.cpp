@@ -71,8 +71,7 @@ ValueId boundIn(const Program &program, const ProgramRegion &body, const std::ve
 bool hasTap(const std::vector<ProgramOp> &ops, const std::string &name) {
   return std::any_of(ops.begin(), ops.end(), [&](const ProgramOp &op) {
     return (op.kind == OpKind::Tap && op.name == name) ||
-           std::any_of(op.regions.begin(), op.regions.end(),
-                       [&](const ProgramRegion &region) { return hasTap(region.ops, name); });
+           std::any_of(op.regions.begin(), op.regions.end(), [&](const ProgramRegion &region) { return hasTap(region.ops, name); });
   });
 }
 
@@ -176,21 +175,17 @@ void giveValue(Program &program, const std::string &name, int64_t iterations) {
 void keepLayerValue(Program &program, OpKind kind, uint32_t number, int64_t index, const std::string &name,
                     const std::string &tap) {
   bool loop = kind == OpKind::Loop;
-  std::string what =
-      (loop ? "turn(" : "layer(") + std::to_string(number) + ", " + std::to_string(index) + ", " + name + ")";
+  std::string what = (loop ? "turn(" : "layer(") + std::to_string(number) + ", " + std::to_string(index) + ", " + name + ")";
   size_t known = loop ? program.loops.size() : program.stacks.size();
   if (number >= known)
-    failExpected(what, std::string(loop ? "a loop" : "a stack") + " from 0 to " + std::to_string(int64_t(known) - 1),
-                 std::to_string(number));
+    failExpected(what, std::string(loop ? "a loop" : "a stack") + " from 0 to " + std::to_string(int64_t(known) - 1), std::to_string(number));
   if (loop && program.loops[number].countOption != kNone)
     failExpected(what, "a loop whose count is a number of `config`", "one with a count of the run");
   std::vector<std::string> &states = loop ? program.loops[number].states : program.stacks[number].states;
-  int64_t begin = loop ? 0 : program.stacks[number].begin,
-          end = loop ? program.loops[number].fixedCount : program.stacks[number].end;
+  int64_t begin = loop ? 0 : program.stacks[number].begin, end = loop ? program.loops[number].fixedCount : program.stacks[number].end;
   Found at = find(program.body.ops, kind, number);
   if (!at.list || index < begin || index >= end)
-    failExpected(what, "an index from " + std::to_string(begin) + " to " + std::to_string(end - 1),
-                 std::to_string(index));
+    failExpected(what, "an index from " + std::to_string(begin) + " to " + std::to_string(end - 1), std::to_string(index));
   ProgramRegion &body = (*at.list)[at.index].regions[0];
   ProgramLoc loc = (*at.list)[at.index].loc;
   ValueId value = boundIn(program, body, states, name);

@@ -12,10 +12,9 @@ namespace loopc::driver {
 /// which has `iterations` elements for each token. Throws Failure if the loop has no scalar value of that name.
 void giveValue(frontend::Program &program, const std::string &name, int64_t iterations);
 
-/// Keeps the value `name` of layer `index` of stack number `number`, or of that iteration of a loop with a fixed count
-/// (in the order of the text, from 0), and taps it behind the stack or loop as `tap`. `name` is a value bound in the
-/// body or in functions that it calls (the last of several), a state, as it is after the body, or the last labels of a
-/// `carry`. Throws Failure if there is none.
+/// Keeps the value `name` of layer `index` of stack number `number`, or of that iteration of a loop with a fixed count (in
+/// the order of the text, from 0), and taps it behind the stack or loop as `tap`. `name` is a value bound in the body or in
+/// functions that it calls (the last of several), a state, as it is after the body, or the last labels of a `carry`. Throws Failure if there is none.
 void keepLayerValue(frontend::Program &program, frontend::OpKind kind, uint32_t number, int64_t index,
                     const std::string &name, const std::string &tap);
 

@@ -66,15 +66,15 @@ struct Action {
     DType,       ///< dtype f32 | bf16 | f16
     Accident,    ///< accident NAME
     Tokens,      ///< in: token ids; `tokens of expr`: of one sequence
-    Again,    ///< again expr: at the end the positions from there on are taken back, and their tokens fed in one call
-    Lead,     ///< lead expr: so many positions stand before the given tokens (id 0)
-    Restarts, ///< restarts expr: each given sequence stands for so many, one after the other
-    Carry,    ///< carry: a sequence that leaves is replaced by the one given for the next segment
-    Cuts,     ///< in: where sequences begin in tensors with axis J, and the end of the last
-    Prefix,   ///< in: by sequence: positions that all tokens see
-    Mask,     ///< in: 1 where a token is real; what is left of the first 1 is padding
-    Draw,     ///< in: draw NAME: values of a draw of the spec; `draw NAME = expr`: that for each, `it` the element
-    Given,    ///< in: given NAME: values of a named value of the loop, one for each iteration
+    Again,       ///< again expr: at the end the positions from there on are taken back, and their tokens fed in one call
+    Lead,        ///< lead expr: so many positions stand before the given tokens (id 0)
+    Restarts,    ///< restarts expr: each given sequence stands for so many, one after the other
+    Carry,       ///< carry: a sequence that leaves is replaced by the one given for the next segment
+    Cuts,        ///< in: where sequences begin in tensors with axis J, and the end of the last
+    Prefix,      ///< in: by sequence: positions that all tokens see
+    Mask,        ///< in: 1 where a token is real; what is left of the first 1 is padding
+    Draw,        ///< in: draw NAME: values of a draw of the spec; `draw NAME = expr`: that for each, `it` the element
+    Given,       ///< in: given NAME: values of a named value of the loop, one for each iteration
     Unsupported, ///< unsupported "reason"
     Nothing,     ///< nothing: the word changes no function
   };
@@ -87,10 +87,9 @@ struct Action {
 };
 
 /// The axes of a tensor of a case. N runs, B sequences, S positions, P positions of the prompt, D positions after the
-/// prompt, J positions of all sequences one after the other, W positions with those that `lead` puts before, R
-/// positions fed again after some were taken back, Q readouts from the last of the prompt on, G generated tokens, T
-/// iterations, X attention steps as executed (prelude layers, layers of every iteration, coda layers); every other name
-/// is a feature axis.
+/// prompt, J positions of all sequences one after the other, W positions with those that `lead` puts before, R positions fed again after some were taken back, Q readouts from the last of the prompt on, G generated
+/// tokens, T iterations, X attention steps as executed (prelude layers, layers of every iteration, coda layers); every
+/// other name is a feature axis.
 struct Axis {
   char letter = 'F'; ///< N B S P D J W R Q G T X A M, or F for features
   std::string name;
@@ -130,7 +129,7 @@ struct Rule {
 struct CaseFacts {
   std::string name, kind;
   std::map<std::string, std::string> text; ///< values of `run` that are texts
-  std::set<std::string> run, in, out;      ///< keys, those of groups behind a dot; tensor names without in. and out.
+  std::set<std::string> run, in, out; ///< keys, those of groups behind a dot; tensor names without in. and out.
 };
 
 struct Table {

@@ -8,78 +8,76 @@ namespace loopc::words {
 
 const std::vector<ValueFunction> &valueFunctions() {
   static const std::vector<ValueFunction> list = {
-      {"min", 2},      // of two constants
-      {"max", 2},      // of two constants
-      {"hazard", 1},   // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
-      {"cumsum", 1},   // running sum over a trace
-      {"sigmoid", 1},  // element by element
-      {"reach", 2},    // first iteration of a trace whose value is at least the second, else the last
-      {"bf16", 1},     // the same with every operand and result rounded to bf16
-      {"expect", 2},   // sum over iterations of weight times value
-      {"reached", 1},  // a trace up to the last iteration that was run
-      {"last", 1},     // at the last position
-      {"prompted", 1}, // at the last position of the prompt
-      {"tail", 3},     // of a last axis of so many entries the last few
-      {"distinct", 4}, // different entries in the rounds of each of so many layers, whose first execution has that
-                       // number: mean over tokens and layers
-      {"size", 1},     // of constants: along an axis of the tensor, or of a given one
-      {"pair", 2},     // of constants: a list of two; one that is a list brings its entries
-      {"rows", 2},     // the features of a position as so many positions
-      {"features", 2}, // the first features, and how many
-      {"first", 2},    // at the first positions, and how many
-      {"every", 2},    // at the last of each so many positions, and at the very last
-      {"position", 0}, // of every token
-      {"where", 2},    // a value at the tokens where the second is not 0, one after the other
-      {"active", 2},   // a value at the tokens that run an iteration, one after the other
-      {"append", 2},   // the second as one more entry of the last axis of the first
-      {"concat", 2},   // a value before the first iteration, then a trace
-      {"layer", 3},    // value of one layer: number of the stack in the text, index, name
-      {"turn", 3},   // value of one iteration of a loop inside another: number of the loop in the text, iteration, name
-      {"steps", 0},  // iterations of its sequence after each iteration of a run or segment of a carry, axis T
-      {"left", 1},   // 1 where the sequence left: its exit fired, or it has run so many iterations; axis T
-      {"tokens", 0}, // given tokens by segment, axis T
-      {"labels", 0}, // given labels by segment, axis T
-      {"ahead", 1},  // of a carry: a value in the segment that would have followed with the same data
-      {"movement", 2},       // by restart, how far a trace of logits moved in its last iterations, so many
-      {"ranked", 2},         // restarts from the least to the greatest of these
-      {"settled", 2},        // answer of the first of them
+      {"min", 2},       // of two constants
+      {"max", 2},       // of two constants
+      {"hazard", 1},    // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest
+      {"cumsum", 1},    // running sum over a trace
+      {"sigmoid", 1},   // element by element
+      {"reach", 2},     // first iteration of a trace whose value is at least the second, else the last
+      {"bf16", 1},      // the same with every operand and result rounded to bf16
+      {"expect", 2},    // sum over iterations of weight times value
+      {"reached", 1},   // a trace up to the last iteration that was run
+      {"last", 1},      // at the last position
+      {"prompted", 1},  // at the last position of the prompt
+      {"tail", 3},      // of a last axis of so many entries the last few
+      {"distinct", 4},  // different entries in the rounds of each of so many layers, whose first execution has that number: mean over tokens and layers
+      {"size", 1},      // of constants: along an axis of the tensor, or of a given one
+      {"pair", 2},      // of constants: a list of two; one that is a list brings its entries
+      {"rows", 2},      // the features of a position as so many positions
+      {"features", 2},  // the first features, and how many
+      {"first", 2},     // at the first positions, and how many
+      {"every", 2},     // at the last of each so many positions, and at the very last
+      {"position", 0},  // of every token
+      {"where", 2},     // a value at the tokens where the second is not 0, one after the other
+      {"active", 2},    // a value at the tokens that run an iteration, one after the other
+      {"append", 2},    // the second as one more entry of the last axis of the first
+      {"concat", 2},    // a value before the first iteration, then a trace
+      {"layer", 3},     // value of one layer: number of the stack in the text, index, name
+      {"turn", 3},      // value of one iteration of a loop inside another: number of the loop in the text, iteration, name
+      {"steps", 0},     // iterations of its sequence after each iteration of a run or segment of a carry, axis T
+      {"left", 1},      // 1 where the sequence left: its exit fired, or it has run so many iterations; axis T
+      {"tokens", 0},    // given tokens by segment, axis T
+      {"labels", 0},    // given labels by segment, axis T
+      {"ahead", 1},     // of a carry: a value in the segment that would have followed with the same data
+      {"movement", 2},  // by restart, how far a trace of logits moved in its last iterations, so many
+      {"ranked", 2},    // restarts from the least to the greatest of these
+      {"settled", 2},   // answer of the first of them
       {"restarts_count", 4}, // trace of logits, iterations, restarts that are chosen, name of a counter
-      {"sequence_of", 2},    // number of a sequence, and a value of it alone
-      {"layers", 1},         // a name in every layer that binds it, in the order of execution, axis X
-      {"top", 2},            // places of the largest entries of the last axis, the largest first, and how many
-      {"ascending", 1},      // the last axis in ascending order
-      {"keys", 0},           // K planes as kept at the end, axis X
-      {"values", 0},         // V planes
-      {"planes", 0},      // numbers of the planes with rows of their own, axis X; layers of the coda count down from -1
-      {"present", 0},     // 1 where a position wrote a row of its own into the plane, axis X
-      {"column", 2},      // of constants: the entries of one key of a list of groups, 0 where there is none
-      {"executed", 0},    // iterations that were run
-      {"fired", 0},       // 1 where the model's exit fired
-      {"tests", 0},       // number of tests of the model's exit
-      {"tested", 1},      // a value of the test at each test, then -1
+      {"sequence_of", 2}, // number of a sequence, and a value of it alone
+      {"layers", 1},    // a name in every layer that binds it, in the order of execution, axis X
+      {"top", 2},       // places of the largest entries of the last axis, the largest first, and how many
+      {"ascending", 1}, // the last axis in ascending order
+      {"keys", 0},      // K planes as kept at the end, axis X
+      {"values", 0},    // V planes
+      {"planes", 0},    // numbers of the planes with rows of their own, axis X; layers of the coda count down from -1
+      {"present", 0},   // 1 where a position wrote a row of its own into the plane, axis X
+      {"column", 2},    // of constants: the entries of one key of a list of groups, 0 where there is none
+      {"executed", 0},  // iterations that were run
+      {"fired", 0},     // 1 where the model's exit fired
+      {"tests", 0},     // number of tests of the model's exit
+      {"tested", 1},    // a value of the test at each test, then -1
       {"tested_mean", 1}, // its mean over the tokens of the call
-      {"entry", 2},       // of constants: one of a list, by its number
-      {"count", 1},       // of constants: the entries of a list
-      {"sum", 1},         // of constants: the sum of a list
-      {"over_batch", 1},  // mean over the sequences
-      {"at", 2},          // entries of a trace by a list of numbers
-      {"filled", 3}, // a number, then a trace as far as it was run, then its least entry; as many entries as the last
-                     // says and one
-      {"total", 1},  // sum over the sequences
-      {"stablemax_loss", 2},       // of logits and labels, mean over the labelled tokens of a sequence
-      {"accuracy", 2},             // of logits and labels: the part of the labelled tokens that is right
-      {"exact", 2},                // of logits and labels: 1 if all labelled tokens are right
-      {"bce", 2},                  // of a logit and a target
-      {"agrees", 2},               // 1 where a logit of at least 0 says the same as a flag
+      {"entry", 2},     // of constants: one of a list, by its number
+      {"count", 1},     // of constants: the entries of a list
+      {"sum", 1},       // of constants: the sum of a list
+      {"over_batch", 1}, // mean over the sequences
+      {"at", 2},         // entries of a trace by a list of numbers
+      {"filled", 3},     // a number, then a trace as far as it was run, then its least entry; as many entries as the last says and one
+      {"total", 1},      // sum over the sequences
+      {"stablemax_loss", 2}, // of logits and labels, mean over the labelled tokens of a sequence
+      {"accuracy", 2},   // of logits and labels: the part of the labelled tokens that is right
+      {"exact", 2},      // of logits and labels: 1 if all labelled tokens are right
+      {"bce", 2},        // of a logit and a target
+      {"agrees", 2},     // 1 where a logit of at least 0 says the same as a flag
       {"pooled_cross_entropy", 1}, // the same over all sequences
-      {"cross_entropy", 1},        // of logits and the labels of the case, mean over those that are not -100
-      {"depth", 0},                // iterations in the state that was read out
-      {"accepted", 0},             // by round of speculation: drafts that stand
-      {"drafts", 0},               // by round: draft tokens
-      {"corrections", 0},          // by round: the token that the verifier added
-      {"generated", 0},            // ids of greedy generation
-      {"sequence", 0},             // prompt and generated ids
-      {"greedy", 1},               // a value of the run that generated, after its last token was taken in too
+      {"cross_entropy", 1}, // of logits and the labels of the case, mean over those that are not -100
+      {"depth", 0},     // iterations in the state that was read out
+      {"accepted", 0},  // by round of speculation: drafts that stand
+      {"drafts", 0},    // by round: draft tokens
+      {"corrections", 0}, // by round: the token that the verifier added
+      {"generated", 0}, // ids of greedy generation
+      {"sequence", 0},  // prompt and generated ids
+      {"greedy", 1},    // a value of the run that generated, after its last token was taken in too
   };
   return list;
 }
@@ -287,8 +285,7 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
     }
     if (expr.text == "count" || expr.text == "sum") {
       Json list = evaluate(table, expr.args[0], scope);
-      bool numbers =
-          list.is_array() && std::all_of(list.begin(), list.end(), [](const Json &each) { return each.is_number(); });
+      bool numbers = list.is_array() && std::all_of(list.begin(), list.end(), [](const Json &each) { return each.is_number(); });
       if (!numbers)
         table.fail(expr.args[0].place, "a list of numbers", list.dump());
       double total = 0;
@@ -300,8 +297,7 @@ Json evaluate(const Table &table, const Expr &expr, const Scope &scope) {
       Json list = evaluate(table, expr.args[0], scope);
       double number = evaluateNumber(table, expr.args[1], scope);
       if (!list.is_array() || number < 0 || number >= double(list.size()))
-        table.fail(expr.place, "a list and the number of one of its entries",
-                   list.dump() + " and " + Json(number).dump());
+        table.fail(expr.place, "a list and the number of one of its entries", list.dump() + " and " + Json(number).dump());
       return list[size_t(number)];
     }
     if (expr.text == "pair") {

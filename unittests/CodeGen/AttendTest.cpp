@@ -20,8 +20,7 @@ struct Shape {
 std::string model(const Shape &s) {
   auto n = [](int v) { return std::to_string(v); };
   std::string q = n(s.heads) + "x" + n(s.dim), k = n(s.keyHeads) + "x" + n(s.dim);
-  std::string rowsOf = ", #lane>", kType = "tensor<?x" + k + "xf32" + rowsOf,
-              kRow = "tensor<?x" + k + "x" + s.rows + rowsOf;
+  std::string rowsOf = ", #lane>", kType = "tensor<?x" + k + "xf32" + rowsOf, kRow = "tensor<?x" + k + "x" + s.rows + rowsOf;
   std::string qType = "tensor<?x" + q + "xf32" + rowsOf;
   std::string load = " at %L : !loop.bank<@slot>, !loop.lanes<lane> -> ";
   std::string casts, key = "%k", value = "%v", field, loaded, least, lType = "tensor<?x" + n(s.heads) + "xf32" + rowsOf;
@@ -31,42 +30,29 @@ std::string model(const Shape &s) {
     least = " least(%l : " + lType + ")";
   }
   if (s.rows != "f32") {
-    casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " +
-            kRow + "\n";
+    casts = "    %kb = arith.truncf %k : " + kType + " to " + kRow + "\n    %vb = arith.truncf %v : " + kType + " to " + kRow + "\n";
     key = "%kb";
     value = "%vb";
   }
   return "#lane = #loop.rows<lane>\n"
          "loop.model @m phase(lanes) {\n"
-         "  loop.site @a kv heads " +
-         n(s.keyHeads) + " dim " + n(s.dim) +
-         " plan(#loop.site_plan<write (d) -> (0), read (d) -> (0), planes (d) -> (1), rows " + s.rows +
-         ">) stage @prelude\n"
-         "  loop.bank @slot [#loop.field<\"q\" : tensor<" +
-         q + "xf32>>, #loop.field<\"k\" : tensor<" + k + "xf32>>, #loop.field<\"v\" : tensor<" + k +
-         "xf32>>, #loop.field<\"o\" : tensor<" + q + "xf32>>" + field +
-         "]\n"
+         "  loop.site @a kv heads " + n(s.keyHeads) + " dim " + n(s.dim) +
+         " plan(#loop.site_plan<write (d) -> (0), read (d) -> (0), planes (d) -> (1), rows " + s.rows + ">) stage @prelude\n"
+         "  loop.bank @slot [#loop.field<\"q\" : tensor<" + q + "xf32>>, #loop.field<\"k\" : tensor<" + k + "xf32>>, #loop.field<\"v\" : tensor<" +
+         k + "xf32>>, #loop.field<\"o\" : tensor<" + q + "xf32>>" + field + "]\n"
          "  loop.stage @prelude {\n"
          "  ^bb0(%L: !loop.lanes<lane>, %R: index, %b: !loop.bank<@slot>, %c: !loop.cache<@prelude>):\n"
-         "    %q = loop.load %b[\"q\"]" +
-         load + qType + "\n    %k = loop.load %b[\"k\"]" + load + kType + "\n    %v = loop.load %b[\"v\"]" + load +
-         kType + "\n" + loaded + casts + "    %c1 = loop.kv.append " + key + ", " + value +
-         " to %c at @a lanes %L : " + kRow + ", " + kRow +
+         "    %q = loop.load %b[\"q\"]" + load + qType + "\n    %k = loop.load %b[\"k\"]" + load + kType + "\n    %v = loop.load %b[\"v\"]" + load +
+         kType + "\n" + loaded + casts + "    %c1 = loop.kv.append " + key + ", " + value + " to %c at @a lanes %L : " + kRow + ", " + kRow +
          ", !loop.cache<@prelude>, !loop.lanes<lane> -> !loop.cache<@prelude>\n"
-         "    %o = loop.kv.attend %q in %c1 at @a lanes %L scale(0.25) " +
-         s.extra + least + " order(<keys, 64, 512>) : " + qType + ", !loop.cache<@prelude>, !loop.lanes<lane> -> " +
-         qType +
-         "\n"
-         "    %b1 = loop.store %o to %b[\"o\"] at %L : " +
-         qType +
-         ", !loop.bank<@slot>, !loop.lanes<lane> -> !loop.bank<@slot>\n"
+         "    %o = loop.kv.attend %q in %c1 at @a lanes %L scale(0.25) " + s.extra + least + " order(<keys, 64, 512>) : " + qType +
+         ", !loop.cache<@prelude>, !loop.lanes<lane> -> " + qType + "\n"
+         "    %b1 = loop.store %o to %b[\"o\"] at %L : " + qType + ", !loop.bank<@slot>, !loop.lanes<lane> -> !loop.bank<@slot>\n"
          "    loop.return %b1, %c1 : !loop.bank<@slot>, !loop.cache<@prelude>\n  }\n}\n";
 }
 
 float rounded(float value, const std::string &type) {
-  return type == "f32"    ? value
-         : type == "bf16" ? rt::bf16ToF32(rt::f32ToBF16(value))
-                          : rt::f16ToF32(rt::f32ToF16(value));
+  return type == "f32" ? value : type == "bf16" ? rt::bf16ToF32(rt::f32ToBF16(value)) : rt::f16ToF32(rt::f32ToF16(value));
 }
 
 void check(const Shape &s, int positions, int window = 0, double cap = 0, int missing = -1) {
@@ -150,8 +136,7 @@ void check(const Shape &s, int positions, int window = 0, double cap = 0, int mi
             }
           }
         for (int i = 0; i < s.dim; ++i)
-          ASSERT_NEAR(got[h * s.dim + i], sum > 0 ? want[i] / sum : 0.0, 1e-5)
-              << "position " << p << " head " << h << " element " << i;
+          ASSERT_NEAR(got[h * s.dim + i], sum > 0 ? want[i] / sum : 0.0, 1e-5) << "position " << p << " head " << h << " element " << i;
       }
     }
   }

@@ -18,8 +18,7 @@ options { loops = 2 in 1..4; bar = 0.5 }
 )";
 
 TEST(Names, ABindingNamesTheCallThatItAloneBinds) {
-  Checked c(head +
-            "x = embed@wte(token, vocab) -> [d]\ny = silu(linear(x) -> [n])\nlogits = linear@head(y, bias) -> [vocab]");
+  Checked c(head + "x = embed@wte(token, vocab) -> [d]\ny = silu(linear(x) -> [n])\nlogits = linear@head(y, bias) -> [vocab]");
   ASSERT_TRUE(c.program) << c.messages();
   EXPECT_TRUE(c.weight("wte.weight"));
   EXPECT_TRUE(c.weight("y.weight"));
@@ -29,16 +28,13 @@ TEST(Names, ABindingNamesTheCallThatItAloneBinds) {
 }
 
 TEST(Names, TwoCallsOrAReassignmentNeedLabels) {
-  EXPECT_EQ(
-      Checked(head + "x = embed(token, vocab) -> [d]\nx = linear(x) -> [d]\nlogits = linear@h(x) -> [vocab]").code(),
-      "L0302");
+  EXPECT_EQ(Checked(head + "x = embed(token, vocab) -> [d]\nx = linear(x) -> [d]\nlogits = linear@h(x) -> [vocab]").code(), "L0302");
   EXPECT_EQ(Checked(head + "logits = linear(embed(token, vocab) -> [d]) -> [vocab]").code(), "L0302");
 }
 
 TEST(Names, PublishedNumbersMayBeSumsOfProducts) {
-  const std::string body =
-      "state h = embed@wte(token, vocab) -> [d]\nloop t < loops { stack i < n { h = linear@a[i].b[t](h) -> [d] } }\n"
-      "logits = linear@head(h) -> [vocab]\ncheckpoint { \"l{REPLACE}.w\" = a.{i}.b.{t}.weight }";
+  const std::string body = "state h = embed@wte(token, vocab) -> [d]\nloop t < loops { stack i < n { h = linear@a[i].b[t](h) -> [d] } }\n"
+                           "logits = linear@head(h) -> [vocab]\ncheckpoint { \"l{REPLACE}.w\" = a.{i}.b.{t}.weight }";
   auto named = [&](std::string sum) { return Checked(head + std::string(body).replace(body.find("REPLACE"), 7, sum)); };
   Checked c = named("t * n + i");
   ASSERT_TRUE(c.program) << c.messages();
@@ -60,15 +56,11 @@ TEST(Names, PublishedNumbersMayBeSumsOfProducts) {
 TEST(Values, IotaCountsAlongOneAxis) {
   Checked c(head + "x = (embed@wte(token, vocab) -> [d]) * iota([d])\nlogits = linear@h(x) -> [vocab]");
   ASSERT_TRUE(c.program) << c.messages();
-  EXPECT_EQ(
-      Checked(head + "x = embed@wte(token, vocab) -> [d]\ny = x + sum(iota([n, d]))\nlogits = linear@h(y) -> [vocab]")
-          .code(),
-      "L0205");
+  EXPECT_EQ(Checked(head + "x = embed@wte(token, vocab) -> [d]\ny = x + sum(iota([n, d]))\nlogits = linear@h(y) -> [vocab]").code(), "L0205");
 }
 
 TEST(Names, SelfAddsNoSegment) {
-  Checked c(head + "share fn out(x: [d]) -> [vocab] = linear@self(x) -> [vocab]\nx = embed(token, vocab) -> "
-                   "[d]\nlogits = out(x) + out(2 * x)");
+  Checked c(head + "share fn out(x: [d]) -> [vocab] = linear@self(x) -> [vocab]\nx = embed(token, vocab) -> [d]\nlogits = out(x) + out(2 * x)");
   ASSERT_TRUE(c.program) << c.messages();
   EXPECT_TRUE(c.weight("out.weight"));
   EXPECT_EQ(c.program->weights.size(), 2u);
@@ -110,56 +102,39 @@ logits = linear@head(h) -> [vocab])");
 }
 
 TEST(Names, WhatAStackRepeatsNeedsItsIndex) {
-  Checked c(head + "state h = embed@wte(token, vocab) -> [d]\nstack i < n { h = linear@w(h) -> [d] }\nlogits = "
-                   "linear@head(h) -> [vocab]");
+  Checked c(head + "state h = embed@wte(token, vocab) -> [d]\nstack i < n { h = linear@w(h) -> [d] }\nlogits = linear@head(h) -> [vocab]");
   ASSERT_FALSE(c.program);
   EXPECT_EQ(c.code(), "L0310");
   EXPECT_NE(c.messages().find("`linear@w[i](…)`"), std::string::npos) << c.messages();
-  Checked shared(
-      head + "share w = layer\nfn layer(x: [d]) -> [d] = linear@a(x) -> [d]\nstate h = embed@wte(token, vocab) -> [d]\n"
-             "stack i < n { h = w(h) }\nlogits = linear@head(w(h)) -> [vocab]");
+  Checked shared(head + "share w = layer\nfn layer(x: [d]) -> [d] = linear@a(x) -> [d]\nstate h = embed@wte(token, vocab) -> [d]\n"
+                        "stack i < n { h = w(h) }\nlogits = linear@head(w(h)) -> [vocab]");
   ASSERT_TRUE(shared.program) << shared.messages();
   EXPECT_TRUE(shared.weight("w.a.weight"));
 }
 
 TEST(Names, OnePathIsMadeOnce) {
-  EXPECT_EQ(Checked(head + "x = embed@w(token, vocab) -> [d]\ny = linear@a(x) -> [d]\nz = linear@a(y) -> [d]\nlogits = "
-                           "linear@h(z) -> [vocab]")
-                .code(),
-            "L0301");
-  EXPECT_EQ(Checked(head + "x = embed@w(token, vocab) -> [d]\ny = linear@a(x) -> [d]\nz = linear@a(y) -> [n]\nlogits = "
-                           "linear@h(z) -> [vocab]")
-                .code(),
-            "L0305");
+  EXPECT_EQ(Checked(head + "x = embed@w(token, vocab) -> [d]\ny = linear@a(x) -> [d]\nz = linear@a(y) -> [d]\nlogits = linear@h(z) -> [vocab]").code(), "L0301");
+  EXPECT_EQ(Checked(head + "x = embed@w(token, vocab) -> [d]\ny = linear@a(x) -> [d]\nz = linear@a(y) -> [n]\nlogits = linear@h(z) -> [vocab]").code(), "L0305");
 }
 
 TEST(Names, TablesOverALoopNeedAnEnd) {
-  Checked c(
-      "model m\nconfig { vocab = 5; d = 4 }\noptions { loops = 2 in 1.. }\nstate h = embed@e(token, vocab) -> [d]\n"
-      "loop t < loops { h = linear@w[t](h) -> [d] }\nlogits = linear@o(h) -> [vocab]");
+  Checked c("model m\nconfig { vocab = 5; d = 4 }\noptions { loops = 2 in 1.. }\nstate h = embed@e(token, vocab) -> [d]\n"
+            "loop t < loops { h = linear@w[t](h) -> [d] }\nlogits = linear@o(h) -> [vocab]");
   EXPECT_EQ(c.code(), "L0312") << c.messages();
 }
 
 TEST(Shapes, AnAxisIsItsName) {
-  Checked c("model m\nconfig { vocab = 5; d = 4; dr = d }\nx = embed@e(token, vocab) -> [d]\ny = linear@w(x) -> "
-            "[dr]\nlogits = linear@o(x + y) -> [vocab]");
+  Checked c("model m\nconfig { vocab = 5; d = 4; dr = d }\nx = embed@e(token, vocab) -> [d]\ny = linear@w(x) -> [dr]\nlogits = linear@o(x + y) -> [vocab]");
   EXPECT_EQ(c.code(), "L0204");
   EXPECT_NE(c.messages().find("d and dr are both 4 here, but an axis is its name"), std::string::npos) << c.messages();
-  EXPECT_TRUE(
-      Checked(
-          "model m\nconfig { vocab = 5; d = 4; dr = d }\nx = embed@e(token, vocab) -> [d]\ny = linear@w(x) -> [dr]\n"
-          "logits = linear@o(x + (reshape(y) -> [d])) -> [vocab]")
-          .program);
+  EXPECT_TRUE(Checked("model m\nconfig { vocab = 5; d = 4; dr = d }\nx = embed@e(token, vocab) -> [d]\ny = linear@w(x) -> [dr]\n"
+                      "logits = linear@o(x + (reshape(y) -> [d])) -> [vocab]")
+                  .program);
 }
 
 TEST(Shapes, SizesHaveANormalForm) {
-  EXPECT_TRUE(
-      Checked(head +
-              "x = embed@e(token, vocab) -> [2 * d]\ny = linear@w(x) -> [d + d]\nlogits = linear@o(x + y) -> [vocab]")
-          .program);
-  EXPECT_TRUE(Checked(head + "x = embed@e(token, vocab) -> [d / heads]\ny = linear@w(x) -> [d * heads / (heads * "
-                             "heads)]\nlogits = linear@o(x + y) -> [vocab]")
-                  .program);
+  EXPECT_TRUE(Checked(head + "x = embed@e(token, vocab) -> [2 * d]\ny = linear@w(x) -> [d + d]\nlogits = linear@o(x + y) -> [vocab]").program);
+  EXPECT_TRUE(Checked(head + "x = embed@e(token, vocab) -> [d / heads]\ny = linear@w(x) -> [d * heads / (heads * heads)]\nlogits = linear@o(x + y) -> [vocab]").program);
 }
 
 TEST(Shapes, AxisParametersAreBoundByArguments) {
@@ -185,9 +160,7 @@ logits = linear@o(a, b, v, k) -> [vocab])");
 }
 
 TEST(Loops, OnlyStatesAreCarried) {
-  Checked c(
-      head +
-      "x = embed@e(token, vocab) -> [d]\nloop t < loops { x = linear@w(x) -> [d] }\nlogits = linear@o(x) -> [vocab]");
+  Checked c(head + "x = embed@e(token, vocab) -> [d]\nloop t < loops { x = linear@w(x) -> [d] }\nlogits = linear@o(x) -> [vocab]");
   EXPECT_EQ(c.code(), "L0214") << c.messages();
 }
 
@@ -233,8 +206,7 @@ output p)");
 
 TEST(Config, SourcesRangesAndOrigins) {
   const nlohmann::json published = {{"hidden", 16}, {"vocab_size", 7}, {"architectures", {"X"}}, {"bos_token_id", 1}};
-  Checked c(head + "x = embed@e(token, vocab) -> [d]\nlogits = linear@o(x) -> [vocab]", &published,
-            {{"n", "9"}, {"kind", "b"}});
+  Checked c(head + "x = embed@e(token, vocab) -> [d]\nlogits = linear@o(x) -> [vocab]", &published, {{"n", "9"}, {"kind", "b"}});
   ASSERT_TRUE(c.program) << c.messages();
   std::map<std::string, std::pair<std::string, std::string>> bound;
   for (const ProgramConfigEntry &entry : c.program->config)
@@ -261,8 +233,7 @@ TEST(Config, Refusals) {
 }
 
 TEST(Config, NullAndAcceptedObjectsAreNotUnknown) {
-  const std::string text = "model m\nconfig { vocab = 11; d = 8; accept \"extras\" any }\nx = embed@e(token, vocab) -> "
-                           "[d]\nlogits = linear@o(x) -> [vocab]";
+  const std::string text = "model m\nconfig { vocab = 11; d = 8; accept \"extras\" any }\nx = embed@e(token, vocab) -> [d]\nlogits = linear@o(x) -> [vocab]";
   const nlohmann::json covered = {{"unused", nullptr}, {"extras", {{"a", 1}, {"b", {{"c", true}}}}}};
   EXPECT_TRUE(Checked(text, &covered).program) << Checked(text, &covered).messages();
   const nlohmann::json unknown = {{"more", {{"a", 1}}}};
@@ -285,8 +256,7 @@ TEST(Limits, RecursionAndBlowUpAreMessages) {
             "L0212");
   std::string text = "model m\nconfig { vocab = 3; d = 2 }\nfn f0(x: [d]) -> [d] = x + x\n";
   for (int k = 1; k < 40; ++k)
-    text += "fn f" + std::to_string(k) + "(x: [d]) -> [d] = f" + std::to_string(k - 1) + "(x) + f" +
-            std::to_string(k - 1) + "(x)\n";
+    text += "fn f" + std::to_string(k) + "(x: [d]) -> [d] = f" + std::to_string(k - 1) + "(x) + f" + std::to_string(k - 1) + "(x)\n";
   EXPECT_EQ(Checked(text + "x = embed@e(token, vocab) -> [d]\nlogits = f39(x)").code(), "L0212");
 }
 
@@ -308,13 +278,12 @@ TEST(KvMaps, SizesUnitAndKeepAreChecked) {
   x + (linear@o(attend(q, k, v, causal)) -> [d])
 }
 state h = embed@e(token, vocab) -> [d]
-loop t < loops, kv )" +
-                   kv + R"( { h = block@core(h) }
+loop t < loops, kv )" + kv + R"( { h = block@core(h) }
 logits = linear@head(h) -> [vocab])");
   };
-  for (const char *right : {"ring(2), order token", "anchor(3, 2), order pass", "last(2), order by_call",
-                            "boundaries, order token", "ring(3, unit = layer_step), order by_call",
-                            "single(keep = mean), order pass", "last(1, coda = overwrites), order by_call"}) {
+  for (const char *right : {"ring(2), order token", "anchor(3, 2), order pass", "last(2), order by_call", "boundaries, order token",
+                            "ring(3, unit = layer_step), order by_call", "single(keep = mean), order pass",
+                            "last(1, coda = overwrites), order by_call"}) {
     Checked c = loop(right);
     EXPECT_TRUE(c.program) << right << c.messages();
   }
@@ -325,10 +294,9 @@ logits = linear@head(h) -> [vocab])");
   EXPECT_EQ(kv.sizes[0], 3);
   EXPECT_EQ(kv.sizes[1], 2);
   EXPECT_EQ(kv.unit, "layer_step");
-  for (const char *wrong :
-       {"ring, order token", "ring(0), order token", "ring(2, 3), order token", "anchor(2), order token",
-        "boundaries(2), order token", "ring(2, unit = layers), order token", "ring(2, keep = mean), order token",
-        "single(keep = middle), order token", "ring(2, coda = overwrites), order token", "rings(2), order token"})
+  for (const char *wrong : {"ring, order token", "ring(0), order token", "ring(2, 3), order token", "anchor(2), order token",
+                            "boundaries(2), order token", "ring(2, unit = layers), order token", "ring(2, keep = mean), order token",
+                            "single(keep = middle), order token", "ring(2, coda = overwrites), order token", "rings(2), order token"})
     EXPECT_EQ(loop(wrong).code(), "L0411") << wrong;
   for (const char *unordered : {"anchor(3, 2)", "last(2)", "boundaries", "single(keep = first)"})
     EXPECT_EQ(loop(unordered).code(), "L0415") << unordered;

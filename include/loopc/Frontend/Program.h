@@ -90,8 +90,8 @@ struct ProgramOp {
   Fn fn = Fn::None;
   ProgramLoc loc;
   std::vector<ValueId> operands, results;
-  uint32_t ref = kNone;      ///< index into the table of Program that the kind names
-  double number = 0;         ///< constant, eps, base
+  uint32_t ref = kNone; ///< index into the table of Program that the kind names
+  double number = 0;    ///< constant, eps, base
   std::vector<int64_t> ints; ///< of a constant: its elements where they differ
   std::string name;
   RopeAttributes rope;
@@ -128,7 +128,7 @@ enum class WeightRole : uint8_t { Matrix, Vector, Embedding, Norm, Bias };
 struct ProgramWeight {
   std::string path; ///< "model.layers.{0}.mlp.up_proj.weight": {k} stands for the index of table k
   std::vector<WeightTable> tables;
-  std::vector<bool> present;  ///< one bit for each entry of the tables, row-major; one entry without tables
+  std::vector<bool> present; ///< one bit for each entry of the tables, row-major; one entry without tables
   std::vector<int64_t> shape; ///< rows are outputs; [] axes of a linear count as one row
   WeightRole role = WeightRole::Matrix;
   ProgramLoc loc;
@@ -159,9 +159,9 @@ struct CheckpointTensor {
 
 /// A tensor that may be in a file although the model does not read it.
 struct CheckpointIgnored {
-  std::string pattern;                       ///< with {name} for one path segment, {rest} for any number
+  std::string pattern;                      ///< with {name} for one path segment, {rest} for any number
   std::optional<std::vector<int64_t>> shape; ///< checked if given
-  bool recomputed = false;                   ///< derived by the published code; otherwise dead weight
+  bool recomputed = false;                  ///< derived by the published code; otherwise dead weight
 };
 
 struct CheckpointMap {
@@ -195,8 +195,8 @@ struct ProgramSite {
   MaskKind mask = MaskKind::Causal;
   int64_t window = 0; ///< 0: none
   double scale = 0;
-  double softcap = 0;               ///< 0: none
-  int64_t before = 0;               ///< keys end so many positions before the token's own
+  double softcap = 0; ///< 0: none
+  int64_t before = 0; ///< keys end so many positions before the token's own
   bool first = false, upto = false; ///< rows of iteration 0, of all iterations so far; neither: of this one
   bool logSum = false;              ///< one more feature: the logarithm of the sum of the exponentials
   bool keep = false;                ///< the last operand is the least product, by query head, of a key that is read
@@ -283,7 +283,7 @@ struct Program {
   std::vector<DeferredConstruct> deferred;
   std::vector<std::string> trainSections;
   std::vector<ProgramTraining> trainings;
-  int64_t vocab = 0;   ///< rows of the embedding of `token`
+  int64_t vocab = 0; ///< rows of the embedding of `token`
   int64_t context = 0; ///< most tokens of a sequence (`sequence at most`); 0: no limit
 
   const CheckpointMap *checkpoint(std::string_view format) const {

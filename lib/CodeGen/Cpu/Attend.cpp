@@ -70,9 +70,8 @@ public:
       Value lanes = e.min(width, e.sub(ctx.count, first));
       e.loop(e.c(0), lanes, e.c(1), [&](Value i) {
         Value lane = e.add(first, i);
-        Value starts = arith::OrIOp::create(
-            e.b, e.loc, e.cmp(arith::CmpIPredicate::eq, i, e.c(0)),
-            arith::XOrIOp::create(e.b, e.loc, follows(lane, i), arith::ConstantIntOp::create(e.b, e.loc, 1, 1)));
+        Value starts = arith::OrIOp::create(e.b, e.loc, e.cmp(arith::CmpIPredicate::eq, i, e.c(0)),
+                                            arith::XOrIOp::create(e.b, e.loc, follows(lane, i), arith::ConstantIntOp::create(e.b, e.loc, 1, 1)));
         e.when(starts, [&] { emitRun(lane, runLength(lane, e.sub(lanes, i)), head); });
       });
     });
@@ -87,11 +86,8 @@ private:
   /// Whether the lane before this one in the list reads the same rows. `i`: 0 where there is none (then any answer).
   Value follows(Value lane, Value i) {
     Value row = ctx.listed(lane), before = ctx.listed(e.sub(lane, e.min(i, e.c(1))));
-    auto same = [&](size_t column) {
-      return e.cmp(arith::CmpIPredicate::eq, ctx.column(column, row), ctx.column(column, before));
-    };
-    return arith::AndIOp::create(e.b, e.loc, same(offsetof(loopc_call, sequence)),
-                                 same(offsetof(loopc_call, iteration)));
+    auto same = [&](size_t column) { return e.cmp(arith::CmpIPredicate::eq, ctx.column(column, row), ctx.column(column, before)); };
+    return arith::AndIOp::create(e.b, e.loc, same(offsetof(loopc_call, sequence)), same(offsetof(loopc_call, iteration)));
   }
   Value runLength(Value lane, Value most) {
     Value yes = arith::ConstantIntOp::create(e.b, e.loc, 1, 1);
@@ -105,8 +101,7 @@ private:
     Value row = ctx.listed(lane);
     Value iteration = ctx.column(offsetof(loopc_call, iteration), row);
     Value sequence = ctx.column(offsetof(loopc_call, sequence), row);
-    Value record =
-        e.at(ctx.field(ctx.call, offsetof(loopc_call, records), e.ptrType()), e.mul(sequence, sizeof(loopc_sequence)));
+    Value record = e.at(ctx.field(ctx.call, offsetof(loopc_call, records), e.ptrType()), e.mul(sequence, sizeof(loopc_sequence)));
     Value table = ctx.field(record, offsetof(loopc_sequence, rows) + 8 * op.getPool(), e.ptrType());
     Value stride = e.widenU(ctx.field(record, offsetof(loopc_sequence, stride), e.i32()));
     Value prefix = e.widenU(ctx.field(record, offsetof(loopc_sequence, prefix), e.i32()));
@@ -114,8 +109,7 @@ private:
     valuesBase = e.at(keysBase, keyHeads * headBytes());
     first = e.c(0);
     if (op.getWindow())
-      first = e.max(e.c(0), e.sub(e.add(ctx.column(offsetof(loopc_call, position), row), 1),
-                                  e.c(*op.getWindow() + op.getBefore().value_or(0))));
+      first = e.max(e.c(0), e.sub(e.add(ctx.column(offsetof(loopc_call, position), row), 1), e.c(*op.getWindow() + op.getBefore().value_or(0))));
 
     // The queries, padded with zeros.
     auto inView = cast<task::ViewAttr>(op.getViews()[0]),
@@ -161,8 +155,7 @@ private:
         Value begin = e.select(together, from, e.max(from, sharedEnd));
         Value end = e.min(splitEnd, e.select(together, sharedEnd, endOf(i)));
         Value some = e.select(together, queries, e.c(group));
-        e.loop(begin, end, e.c(blockKeys),
-               [&](Value block) { emitBlock(block, e.min(e.add(block, blockKeys), end), e.mul(i, group), some); });
+        e.loop(begin, end, e.c(blockKeys), [&](Value block) { emitBlock(block, e.min(e.add(block, blockKeys), end), e.mul(i, group), some); });
       });
       e.loop(e.c(0), lanes, e.c(1), [&](Value i) {
         e.when(e.cmp(arith::CmpIPredicate::slt, split, endOf(i)), [&] {
@@ -188,8 +181,7 @@ private:
       Value out = e.at(ctx.row(op.getOuts()[0], ctx.listed(e.add(lane, i))), outView.getOffset() * outWidth);
       out = e.at(out, e.mul(head, group * outView.getStrides()[0] * outWidth));
       e.loop(group, [&](Value g) {
-        Value state = stateOf(total, e.add(e.mul(i, group), g)),
-              to = e.at(out, e.mul(g, outView.getStrides()[0] * outWidth));
+        Value state = stateOf(total, e.add(e.mul(i, group), g)), to = e.at(out, e.mul(g, outView.getStrides()[0] * outWidth));
         Value sum = e.load(e.f32(), e.at(state, 4));
         Value none = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OEQ, sum, e.cf32(0.0));
         Value scale = e.select(none, e.cf32(0.0), e.divF(e.cf32(1.0), sum));
@@ -208,8 +200,7 @@ private:
   void reset(Value state) {
     e.store(e.cf32(-INFINITY), state);
     e.store(e.cf32(0.0), e.at(state, 4));
-    e.pieces(padded(), 32,
-             [&](Value i, int64_t n) { e.store(e.splatF32(0.0, n), e.at(e.at(state, 64), e.mul(i, 4))); });
+    e.pieces(padded(), 32, [&](Value i, int64_t n) { e.store(e.splatF32(0.0, n), e.at(e.at(state, 64), e.mul(i, 4))); });
   }
 
   /// Offset of key j of the block; -1 where there is no row.
@@ -220,16 +211,13 @@ private:
     return e.select(e.cmp(arith::CmpIPredicate::slt, offset, e.c(0)), zeros, e.at(rows, offset));
   }
   /// Row j of the block as f32; padded with zeros if it was widened.
-  Value wide(Value rows, Value widened, Value j) {
-    return widened ? e.at(widened, e.mul(j, 4 * padded())) : stored(rows, j);
-  }
+  Value wide(Value rows, Value widened, Value j) { return widened ? e.at(widened, e.mul(j, 4 * padded())) : stored(rows, j); }
 
   /// Keys [block, end) of one block for the queries [q0, q0 + queries).
   void emitBlock(Value block, Value end, Value q0, Value queries) {
     Value keys = e.sub(end, block);
     e.pieces(blockKeys, 8, [&](Value j, int64_t n) {
-      Value none =
-          arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(e.vec(n, e.i64()), e.b.getI64IntegerAttr(-1)));
+      Value none = arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(e.vec(n, e.i64()), e.b.getI64IntegerAttr(-1)));
       e.store(none, e.at(offsets, e.mul(j, 8)));
     });
     e.loop(e.c(0), keys, e.c(1), [&](Value j) {
@@ -237,8 +225,7 @@ private:
       Value id = e.widen(e.load(e.i32(), e.at(planeRows, e.mul(position, 4))));
       if (op.getWindow())
         id = e.select(e.cmp(arith::CmpIPredicate::slt, position, first), e.c(-1), id);
-      Value offset =
-          e.add(e.mul(e.div(id, LOOPC_PAGE_ROWS), pageBytes), e.mul(e.rem(id, LOOPC_PAGE_ROWS), dim * rowWidth));
+      Value offset = e.add(e.mul(e.div(id, LOOPC_PAGE_ROWS), pageBytes), e.mul(e.rem(id, LOOPC_PAGE_ROWS), dim * rowWidth));
       offset = e.select(e.cmp(arith::CmpIPredicate::slt, id, e.c(0)), e.c(-1), offset);
       e.store(offset, e.at(offsets, e.mul(j, 8)));
     });
@@ -252,8 +239,9 @@ private:
           });
       });
     Value last = e.add(q0, queries);
-    tiles(q0, last, 2,
-          [&](Value q, int64_t n) { e.loop(e.c(0), keys, e.c(8), [&](Value j) { emitScores(q, n, j); }); });
+    tiles(q0, last, 2, [&](Value q, int64_t n) {
+      e.loop(e.c(0), keys, e.c(8), [&](Value j) { emitScores(q, n, j); });
+    });
     e.loop(q0, last, e.c(1), [&](Value q) { emitSoftmax(q, keys); });
     // Weighted values: a chain over ascending keys for every element.
     tiles(q0, last, 4, [&](Value q, int64_t rows) {
@@ -269,8 +257,7 @@ private:
           Value v = e.load(e.vecF32(n), e.at(wide(valuesBase, wideValues, j), e.mul(i, 4)));
           SmallVector<Value> next;
           for (int64_t r = 0; r < rows; ++r)
-            next.push_back(
-                e.fma(e.splat(e.load(e.f32(), e.at(e.at(weights, 4 * blockKeys * r), e.mul(j, 4))), n), v, carried[r]));
+            next.push_back(e.fma(e.splat(e.load(e.f32(), e.at(e.at(weights, 4 * blockKeys * r), e.mul(j, 4))), n), v, carried[r]));
           return next;
         });
         for (auto [chain, target] : llvm::zip(chains, targets))
@@ -295,15 +282,13 @@ private:
         int64_t valid = wideKeys ? 32 : std::min<int64_t>(32, dim - i);
         Value k = e.padTo(e.load(e.vecF32(valid), e.at(from, i * 4)), 32, 0.0);
         for (int64_t r = 0; r < n; ++r)
-          lanes[r] =
-              e.fma(e.load(e.vecF32(32), e.at(e.at(query, e.mul(e.add(q, r), 4 * padded())), 4 * i)), k, lanes[r]);
+          lanes[r] = e.fma(e.load(e.vecF32(32), e.at(e.at(query, e.mul(e.add(q, r), 4 * padded())), 4 * i)), k, lanes[r]);
       }
       for (int64_t r = 0; r < n; ++r)
         e.store(e.halve(e.halve(lanes[r])), e.at(e.at(sums, 256 * r), e.mul(key, 32)));
     });
     Value rows = e.load(e.vec(8, e.i64()), e.at(offsets, e.mul(j, 8)));
-    Value none =
-        e.cmp(arith::CmpIPredicate::slt, rows, arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(rows.getType())));
+    Value none = e.cmp(arith::CmpIPredicate::slt, rows, arith::ConstantOp::create(e.b, e.loc, e.b.getZeroAttr(rows.getType())));
     for (int64_t r = 0; r < n; ++r) {
       SmallVector<Value> eight;
       for (int64_t key = 0; key < 8; ++key)
@@ -315,15 +300,12 @@ private:
       }
       Value hidden = none;
       if (op.getSparse())
-        hidden =
-            arith::OrIOp::create(e.b, e.loc, none, arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::UNO, s, s));
+        hidden = arith::OrIOp::create(e.b, e.loc, none, arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::UNO, s, s));
       if (leasts) {
         Value least = e.splat(e.load(e.f32(), e.at(leasts, e.mul(e.add(q, r), 4))), 8);
-        hidden = arith::OrIOp::create(e.b, e.loc, hidden,
-                                      arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::ULT, product, least));
+        hidden = arith::OrIOp::create(e.b, e.loc, hidden, arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::ULT, product, least));
       }
-      e.store(e.select(hidden, e.splatF32(-INFINITY, 8), s),
-              e.at(e.at(scores, e.mul(e.add(q, r), 4 * blockKeys)), e.mul(j, 4)));
+      e.store(e.select(hidden, e.splatF32(-INFINITY, 8), s), e.at(e.at(scores, e.mul(e.add(q, r), 4 * blockKeys)), e.mul(j, 4)));
     }
   }
 
@@ -348,8 +330,7 @@ private:
   /// Scores become weights; maximum, sum and the scale of what was summed before.
   void emitSoftmax(Value q, Value keys) {
     Value state = stateOf(part, q), mine = e.at(scores, e.mul(q, 4 * blockKeys));
-    e.loop(e.mul(e.div(e.add(keys, 7), 8), 8), e.c(blockKeys), e.c(8),
-           [&](Value j) { e.store(e.splatF32(-INFINITY, 8), e.at(mine, e.mul(j, 4))); });
+    e.loop(e.mul(e.div(e.add(keys, 7), 8), 8), e.c(blockKeys), e.c(8), [&](Value j) { e.store(e.splatF32(-INFINITY, 8), e.at(mine, e.mul(j, 4))); });
     Value s = e.load(e.vecF32(blockKeys), mine, 4);
     Value before = e.load(e.f32(), state);
     Value top = e.maxF(before, e.treeMax(s));
@@ -396,6 +377,4 @@ private:
 };
 } // namespace
 
-void loopc::codegen::emitAttend(PhaseContext &ctx, task::AttendOp op, ScratchPlan &scratch) {
-  AttendEmitter(ctx, op, scratch).emit();
-}
+void loopc::codegen::emitAttend(PhaseContext &ctx, task::AttendOp op, ScratchPlan &scratch) { AttendEmitter(ctx, op, scratch).emit(); }

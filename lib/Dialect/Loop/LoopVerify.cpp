@@ -22,8 +22,7 @@ LogicalResult oneSpace(Operation *op) {
     if (!rows)
       return success();
     if (seen && seen != rows)
-      return op->emitOpError("expected values of one row space, but got ")
-             << seen.getSpace() << " and " << rows.getSpace();
+      return op->emitOpError("expected values of one row space, but got ") << seen.getSpace() << " and " << rows.getSpace();
     seen = rows;
     return success();
   };
@@ -41,8 +40,8 @@ LogicalResult sameTypes(Operation *op, StringRef what, TypeRange expected, TypeR
     return op->emitOpError("expected ") << expected.size() << " " << what << ", but got " << got.size();
   for (auto [index, pair] : llvm::enumerate(llvm::zip(expected, got)))
     if (std::get<0>(pair) != std::get<1>(pair))
-      return op->emitOpError("expected ")
-             << what << " " << index << " of type " << std::get<0>(pair) << ", but got " << std::get<1>(pair);
+      return op->emitOpError("expected ") << what << " " << index << " of type " << std::get<0>(pair) << ", but got "
+                                          << std::get<1>(pair);
   return success();
 }
 
@@ -116,8 +115,7 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult LinearOp::verify() {
   if (failed(oneSpace(*this)))
     return failure();
-  ArrayRef<int64_t> in = getFeatureShape(getInput().getType()),
-                    w = cast<RankedTensorType>(getWeight().getType()).getShape(),
+  ArrayRef<int64_t> in = getFeatureShape(getInput().getType()), w = cast<RankedTensorType>(getWeight().getType()).getShape(),
                     out = getFeatureShape(getResult().getType());
   if (in.size() != 1)
     return emitOpError("expected an input with one feature axis, but got ") << text(in);
@@ -126,8 +124,8 @@ LogicalResult LinearOp::verify() {
   if (out != w.drop_back())
     return emitOpError("expected a result ") << text(w.drop_back()) << ", but got " << text(out);
   if (getBias() && cast<RankedTensorType>(getBias().getType()).getShape() != w.drop_back())
-    return emitOpError("expected a bias ")
-           << text(w.drop_back()) << ", but got " << text(cast<RankedTensorType>(getBias().getType()).getShape());
+    return emitOpError("expected a bias ") << text(w.drop_back()) << ", but got "
+                                           << text(cast<RankedTensorType>(getBias().getType()).getShape());
   return success();
 }
 
@@ -138,11 +136,10 @@ LogicalResult NormOp::verify() {
   if (in.empty())
     return emitOpError("expected an input with a feature axis, but got a scalar");
   if (in != getFeatureShape(getResult().getType()))
-    return emitOpError("expected a result ")
-           << text(in) << ", but got " << text(getFeatureShape(getResult().getType()));
+    return emitOpError("expected a result ") << text(in) << ", but got " << text(getFeatureShape(getResult().getType()));
   if (getGain() && getFeatureShape(getGain().getType()) != in.take_back(getFeatureShape(getGain().getType()).size()))
-    return emitOpError("expected a gain over the last axes of ")
-           << text(in) << ", but got " << text(getFeatureShape(getGain().getType()));
+    return emitOpError("expected a gain over the last axes of ") << text(in) << ", but got "
+                                                                << text(getFeatureShape(getGain().getType()));
   return success();
 }
 
@@ -155,8 +152,7 @@ LogicalResult ReduceOp::verify() {
   SmallVector<int64_t> rest(in);
   rest.erase(rest.begin() + getAxis());
   if (ArrayRef<int64_t>(rest) != getFeatureShape(getResult().getType()))
-    return emitOpError("expected a result ")
-           << text(rest) << ", but got " << text(getFeatureShape(getResult().getType()));
+    return emitOpError("expected a result ") << text(rest) << ", but got " << text(getFeatureShape(getResult().getType()));
   return oneSpace(*this);
 }
 
@@ -171,11 +167,10 @@ LogicalResult SliceOp::verify() {
   ArrayRef<int64_t> in = getFeatureShape(getInput().getType()), out = getFeatureShape(getResult().getType());
   int64_t axis = getAxis(), begin = getBegin();
   if (axis < 0 || axis >= int64_t(in.size()) || in.size() != out.size())
-    return emitOpError("expected an axis below ")
-           << in.size() << " and a result of equal rank, but got axis " << axis << " and " << text(out);
+    return emitOpError("expected an axis below ") << in.size() << " and a result of equal rank, but got axis " << axis
+                                                 << " and " << text(out);
   if (begin < 0 || begin + out[axis] > in[axis])
-    return emitOpError("expected elements within [0, ")
-           << in[axis] << "), but got [" << begin << ", " << begin + out[axis] << ")";
+    return emitOpError("expected elements within [0, ") << in[axis] << "), but got [" << begin << ", " << begin + out[axis] << ")";
   return oneSpace(*this);
 }
 
@@ -201,8 +196,7 @@ LogicalResult BroadcastOp::verify() {
   int64_t before = -1;
   for (auto [i, dim] : llvm::enumerate(getDims())) {
     if (dim <= before || dim >= int64_t(out.size()) || out[dim] != in[i])
-      return emitOpError("expected ascending axes of ")
-             << text(out) << " that match " << text(in) << ", but got axis " << dim;
+      return emitOpError("expected ascending axes of ") << text(out) << " that match " << text(in) << ", but got axis " << dim;
     before = dim;
   }
   return oneSpace(*this);
@@ -217,8 +211,7 @@ LogicalResult SpreadOp::verify() {
 }
 
 LogicalResult AttendOp::verify() {
-  ArrayRef<int64_t> q = getFeatureShape(getQ().getType()), k = getFeatureShape(getK().getType()),
-                    v = getFeatureShape(getV().getType());
+  ArrayRef<int64_t> q = getFeatureShape(getQ().getType()), k = getFeatureShape(getK().getType()), v = getFeatureShape(getV().getType());
   if (q.size() != 2 || k.size() != 2 || v.size() != 2)
     return emitOpError("expected q, k, v of [heads, dim], but got ") << text(q) << ", " << text(k) << ", " << text(v);
   if (k[0] != v[0] || k[1] != q[1] || k[0] == 0 || q[0] % k[0])
@@ -236,7 +229,8 @@ LogicalResult AttendOp::verify() {
 }
 
 /// The body of a stack, where or check: states and cache are its last block arguments, its yields and the op's results.
-template <typename Op> static LogicalResult verifyStates(Op op, unsigned first, bool exit = false) {
+template <typename Op>
+static LogicalResult verifyStates(Op op, unsigned first, bool exit = false) {
   Block &body = op.getBody().front();
   SmallVector<Type> states(op.getStates().getTypes()), results(op.getResults().getTypes());
   if (op.getCache())
@@ -247,8 +241,7 @@ template <typename Op> static LogicalResult verifyStates(Op op, unsigned first, 
   if (!yield)
     return op.emitOpError("expected a body that ends in loop.yield");
   if (bool(yield.getExit()) != exit)
-    return op.emitOpError(exit ? "expected an exit test in loop.yield, but got none"
-                               : "expected no exit test outside a recur");
+    return op.emitOpError(exit ? "expected an exit test in loop.yield, but got none" : "expected no exit test outside a recur");
   if (failed(sameTypes(op, "block arguments", states, TypeRange(body.getArgumentTypes()).drop_front(first))) ||
       failed(sameTypes(op, "yielded values", states, yield.getValues().getTypes())))
     return failure();
@@ -291,15 +284,13 @@ LogicalResult RecurOp::verifyRegions() {
   if (!yield)
     return emitOpError("expected a body that ends in loop.yield");
   if (bool(yield.getExit()) != bool(getExit()))
-    return emitOpError(getExit() ? "expected an exit test in loop.yield, but got none"
-                                 : "expected no exit test, but loop.yield has one");
+    return emitOpError(getExit() ? "expected an exit test in loop.yield, but got none" : "expected no exit test, but loop.yield has one");
   if (!getLanes()) {
     if (body.getNumArguments() == 0 || !body.getArgument(0).getType().isIndex())
       return emitOpError("expected the iteration index as first block argument");
     if (!getWith().empty() || getCache() || getRounds())
       return emitOpError("expected `with`, `cache` and `rounds` only in the LANES form");
-    if (failed(sameTypes(*this, "block arguments", getStates().getTypes(),
-                         TypeRange(body.getArgumentTypes()).drop_front())) ||
+    if (failed(sameTypes(*this, "block arguments", getStates().getTypes(), TypeRange(body.getArgumentTypes()).drop_front())) ||
         failed(sameTypes(*this, "yielded values", getStates().getTypes(), yield.getValues().getTypes())) ||
         failed(sameTypes(*this, "results", getStates().getTypes(), getResults().getTypes())))
       return failure();
@@ -309,8 +300,7 @@ LogicalResult RecurOp::verifyRegions() {
     return emitOpError("expected `rounds` and the lanes among the results in the LANES form");
   size_t states = getStates().size(), with = getWith().size(), cache = getCache() ? 1 : 0;
   if (body.getNumArguments() != 1 + states + with + cache || !isa<LanesType>(body.getArgument(0).getType()))
-    return emitOpError("expected block arguments (active lanes, states, with, cache), but got ")
-           << body.getNumArguments();
+    return emitOpError("expected block arguments (active lanes, states, with, cache), but got ") << body.getNumArguments();
   TypeRange args = body.getArgumentTypes();
   if (failed(sameFeatures(*this, "states", getStates().getTypes(), args.slice(1, states))) ||
       failed(sameFeatures(*this, "with values", getWith().getTypes(), args.slice(1 + states, with))) ||
