@@ -5,6 +5,7 @@ Suites: IR and tool tests (lit), unit tests (GoogleTest), conformance vectors (l
 (SmolLM2-135M), sanitizer builds of frontend and runtime, short fuzzing. A suite that cannot run counts as a failure,
 never as nothing. `run_tests.py NAME…` runs only the named suites; `--list` names them.
 """
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -58,22 +59,31 @@ def build(directory, *targets):
         raise RuntimeError(f"building {' '.join(targets)} failed:\n{text[-6000:]}")
 
 
+def add_up(function, items):
+    """Calls function(item) for all items, one on each core; each gives (passed, failed) and what is to be shown."""
+    passed = failed = 0
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        for (ok, bad), shown in pool.map(function, items):
+            if shown:
+                print(shown, flush=True)
+            passed, failed = passed + ok, failed + bad
+    return passed, failed
+
+
 def gtest_programs(directory):
     return sorted(path for path in (directory / "bin").iterdir() if "test" in path.name.lower() and os.access(path, os.X_OK))
 
 
 def run_gtests(directory, label, without=""):
-    passed = failed = 0
-    for program in gtest_programs(directory):
+    def one(program):
         status, text = run([program, "--gtest_brief=1", f"--gtest_filter=*:-{without}"], f"{label}-{program.name}")
         ok = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) tests?", text))
         bad = max(sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) tests?", text)), 0)
         if status and not bad:
             bad = 1  # a crash or a sanitizer report
-        if bad:
-            print(text[-4000:])
-        passed, failed = passed + ok, failed + bad
-    return passed, failed
+        return (ok, bad), text[-4000:] if bad else ""
+
+    return add_up(one, gtest_programs(directory))
 
 
 @suite
@@ -102,35 +112,37 @@ def unit():
 def conformance():
     """Published vectors, interpreter and compiled code."""
     build(BUILD, "loopc")
-    passed = failed = 0
-    for case in json.loads((ROOT / "test/conformance/suites.json").read_text()):
-        for target in case["targets"]:
-            status, text = run([BUILD / "bin/loopc", "conform", ROOT / "models" / case["spec"],
-                                ROOT / "test/conformance" / case["folder"], "--kind", case["kinds"], "--target", target,
-                                *case.get("options", [])], f"conform-{case['folder'].replace('/', '-')}-{target}")
-            match = re.search(r"(\d+) passed, (\d+) failed", text)
-            ok, bad = (int(match[1]), int(match[2])) if match else (0, 1)
-            if status and not bad:
-                bad = 1
-            if bad:
-                print("\n".join(line for line in text.splitlines() if "FAIL" in line or "error" in line or "unsupported" in line)[-3000:])
-            passed, failed = passed + ok, failed + bad
-    return passed, failed
+
+    def one(row):
+        case, target = row
+        status, text = run([BUILD / "bin/loopc", "conform", ROOT / "models" / case["spec"],
+                            ROOT / "test/conformance" / case["folder"], "--kind", case["kinds"], "--target", target,
+                            *case.get("options", [])],
+                           f"conform-{case['folder'].replace('/', '-')}-{case['kinds'].replace(',', '-')}-{target}")
+        match = re.search(r"(\d+) passed, (\d+) failed", text)
+        ok, bad = (int(match[1]), int(match[2])) if match else (0, 1)
+        if status and not bad:
+            bad = 1
+        lines = [line for line in text.splitlines() if "FAIL" in line or "error" in line or "unsupported" in line]
+        return (ok, bad), "\n".join([f"{case['spec']} {case['folder']} {target}", *lines])[-3000:] if bad else ""
+
+    rows = json.loads((ROOT / "test/conformance/suites.json").read_text())
+    return add_up(one, [(case, target) for case in rows for target in case["targets"]])
 
 
 @suite
 def verify():
     """Every page with the sizes of its vectors: compiled code and interpreter, schedules to the bit."""
     build(BUILD, "loopc")
-    passed = failed = 0
-    for case in json.loads((ROOT / "test/conformance/suites.json").read_text()):
+
+    def one(case):
         sizes = case.get("sizes", ["--config", ROOT / "test/conformance" / case["folder"]])
         status, text = run([BUILD / "bin/loopc", "verify", ROOT / "models" / case["spec"], *sizes, "--requests", "3"],
                            f"verify-{case['folder'].replace('/', '-')}")
-        if status:
-            print(f"{case['spec']} {' '.join(str(part) for part in sizes)}\n{text[-3000:]}")
-        passed, failed = passed + (status == 0), failed + (status != 0)
-    return passed, failed
+        shown = f"{case['spec']} {' '.join(str(part) for part in sizes)}\n{text[-3000:]}" if status else ""
+        return (int(status == 0), int(status != 0)), shown
+
+    return add_up(one, json.loads((ROOT / "test/conformance/suites.json").read_text()))
 
 
 @suite

@@ -8,6 +8,7 @@
 //   1 row         several panels side by side, all k: as many streams from memory as registers allow; bf16 rows on
 //                 machines with vdpbf16ps: its two additions are the chain's, upper half of a word first
 //   a tile        rows times a group of columns in registers, weights decoded where they are used
+//   two tiles     the same with a block of k of one panel, if decoding costs less than to write it down (bf16, f16)
 //   more rows     a block of k of one panel (widened to f32 once, if it is not) times tile after tile of rows
 #include "Context.h"
 #include "Weights.h"
@@ -42,7 +43,12 @@ public:
         });
       });
       int64_t direct = tileRows(format);
-      e.when(e.cmp(arith::CmpIPredicate::sle, rows, e.c(direct)), [&] { fewRows(direct); }, [&] { manyRows(direct); });
+      auto most = [&](int64_t n) { return e.cmp(arith::CmpIPredicate::sle, rows, e.c(n)); };
+      e.when(most(direct), [&] { fewRows(direct); }, [&] {
+        if (isF32() || format.unit() != format.block())
+          return manyRows(direct, weightFormat("f32"));
+        e.when(most(2 * direct), [&] { manyRows(direct, format); }, [&] { manyRows(2 * direct, weightFormat("f32")); });
+      });
     });
   }
 
@@ -58,6 +64,11 @@ private:
   int64_t tileRows(const WeightFormat &of) const {
     int64_t held = of.unit() + (of.unit() == of.block() ? 0 : 1);
     return std::clamp<int64_t>((e.registers - 2 - group * held) / group, 1, 12);
+  }
+
+  /// Column registers of a tile of `m` rows: all of a panel if they fit beside a weight and the rows' factors, for few rows have few chains.
+  int64_t tileColumns(const WeightFormat &of, int64_t m) const {
+    return of.unit() == of.block() && m * (columns + of.unit()) + of.unit() <= e.registers ? columns : group;
   }
 
   /// What a tile works on. Addresses of its first k; `blocks` of it are worked on.
@@ -240,9 +251,7 @@ private:
         Value line = e.at(panelAt(n), e.mul(block, format.blockBytes()));
         Value from = e.at(x, e.mul(block, format.block() * 4));
         choose(rows, 2, most, [&](int64_t m) {
-          // All columns at once if they fit beside a weight and the rows' factors: few rows have few chains.
-          bool fits = format.unit() == format.block() && m * (columns + format.unit()) + format.unit() <= e.registers;
-          int64_t width = fits ? columns : group;
+          int64_t width = tileColumns(format, m);
           for (int64_t first = 0; first < columns; first += width)
             tile({format, m, 1, first, width, from, line, count, tileAt(n), e.at(line, aheadBytes), unitBytes(format)});
         });
@@ -250,24 +259,26 @@ private:
     });
   }
 
-  void manyRows(int64_t direct) {
-    const WeightFormat &f32 = weightFormat("f32");
-    int64_t most = tileRows(f32), least = std::min(std::max<int64_t>(direct, 1) + 1, (most + 1) / 2);
+  /// More than `fewer` rows: tile after tile of them with a piece of weights, as stored or widened to f32.
+  void manyRows(int64_t fewer, const WeightFormat &of) {
+    bool stored = &of == &format;
+    int64_t most = tileRows(of), least = std::min(std::max<int64_t>(fewer, 1) + 1, (most + 1) / 2);
     Value tiles = e.div(e.add(rows, most - 1), most);
     // One piece of panel `n` for all rows. `ahead`: the piece that comes next.
     auto piece = [&](Value n, Value block, Value count, Value ahead) {
       Value from = e.at(x, e.mul(block, format.block() * 4)), weights = e.at(panelAt(n), e.mul(block, format.blockBytes()));
-      if (!isF32()) {
+      if (!stored) {
         widen(weights, count);
         weights = widened;
       }
+      Value blocks = stored ? count : e.mul(count, format.block());
+      int64_t step = std::max<int64_t>(1, stored ? unitBytes(format) : format.blockBytes() / format.block());
       e.loop(e.c(0), tiles, e.c(1), [&](Value t) { // rows spread evenly over the tiles
         Value begin = e.div(e.mul(t, rows), tiles), end = e.div(e.mul(e.add(t, 1), rows), tiles);
-        Value k = e.mul(count, format.block());
         choose(e.sub(end, begin), least, most, [&](int64_t m) {
-          for (int64_t first = 0; first < columns; first += group)
-            tile({f32, m, 1, first, group, e.at(from, e.mul(begin, ldx)), weights, k, e.at(tileAt(n), e.mul(begin, ldo)), ahead,
-                  std::max<int64_t>(1, format.blockBytes() / format.block())});
+          int64_t width = tileColumns(of, m);
+          for (int64_t first = 0; first < columns; first += width)
+            tile({of, m, 1, first, width, e.at(from, e.mul(begin, ldx)), weights, blocks, e.at(tileAt(n), e.mul(begin, ldo)), ahead, step});
         });
       });
     };
