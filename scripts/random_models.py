@@ -6,7 +6,8 @@
 
 Every program is checked, compiled and given to `loopc verify`. A program that the compiler refuses with a code (L....) does not count;
 one that fails is shrunk to a small page, printed with the seed that makes it again. The last line says what ran; status 1 if any failed.
-A difference that other requests do not show (a comparison on the edge, a chaotic map) is counted apart and not as a failure.
+Where a program itself moves more than the tolerance when the last bits of its weights change (a chaotic map, a comparison on the edge),
+`loopc verify` compares less strictly and says so; such programs are counted.
 """
 import argparse
 import os
@@ -390,16 +391,16 @@ def main():
         print(reduce(options.loopc, pathlib.Path(options.reduce).read_text(), 1, "f32", directory))
         return 0
     print(f"random programs from seed {seed} on", flush=True)
-    counts = {"ok": 0, "refused": 0, "fail": 0, "once": 0}
+    counts = {"ok": 0, "refused": 0, "fail": 0}
+    sensitive = 0
     begin = time.time()
     while counts["ok"] + counts["fail"] < options.programs:
         dtype = "bf16" if seed % 8 == 7 else "f32"
         path = pathlib.Path(directory) / f"seed-{seed}.loop"
         path.write_text(Program(seed).text())
         status, said = verify(options.loopc, str(path), 1, dtype)
-        if status == "fail" and "FAIL" in said and all(verify(options.loopc, str(path), other, dtype)[0] == "ok" for other in (2, 3, 4)):
-            status = "once"
         counts[status] += 1
+        sensitive += "note sensitive" in said
         if status == "fail":
             small = reduce(options.loopc, path.read_text(), 1, dtype, directory)
             print(f"seed {seed}, {dtype}: {said}\nshrunk:\n{small}", flush=True)
@@ -416,7 +417,7 @@ def main():
             left = (time.time() - begin) / max(done, 1) * (options.programs - done)
             print(f"\r{done} of {options.programs}, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
         seed += 1
-    print(f"{counts['ok']} programs passed, {counts['fail']} failed; {counts['refused']} were refused, {counts['once']} differed for one request only; next seed {seed}")
+    print(f"{counts['ok']} programs passed, {counts['fail']} failed; {counts['refused']} were refused, {sensitive} were sensitive; next seed {seed}")
     return 1 if counts["fail"] else 0
 
 

@@ -249,7 +249,7 @@ struct Program {
     v.add_flag("--no-cache", verify.target.noCache, "Compile anew, and leave nothing behind");
     v.add_option("--seed", verify.seed, "Key of requests, draws and random weights")->capture_default_str();
     v.add_option("--requests", verify.requests, "Requests to compare")->check(CLI::Range(1, 4096))->capture_default_str();
-    v.add_option("--tolerance", verify.tolerance, "Largest difference to the interpreter, as a fraction of the largest logit")
+    v.add_option("--tolerance", verify.tolerance, "Largest difference to the interpreter, as a fraction of the largest logit (default: 0.01, bf16 and f16 0.1, more where the last bits of the weights move the model itself further)")
         ->check(CLI::NonNegativeNumber);
     v.add_flag("--json", verify.json, "Print JSON");
 

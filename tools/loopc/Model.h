@@ -82,8 +82,10 @@ LoadedModel loadArtifact(const std::string &path, const TargetOptions &target, c
 /// Worker threads: the option, or the CPUs that the process may use.
 uint32_t workerCount(const TargetOptions &target);
 
-/// Executor that interprets the LANES form.
-std::unique_ptr<rt::Executor> makeInterpExecutor(const CompileRequest &request, const Weights &weights);
+/// Executor that interprets the LANES form. `nudge`: key of a small change (by a factor of 1 ± weightNudge) of every weight,
+/// which shows how far the model itself carries a change of the size of rounding.
+std::unique_ptr<rt::Executor> makeInterpExecutor(const CompileRequest &request, const Weights &weights, std::optional<uint64_t> nudge = {});
+constexpr float weightNudge = 0x1p-21f;
 
 /// Reads token ids: the integers of a .safetensors, or a text through the tokenizer beside `weights`.
 std::vector<int32_t> readTokens(const std::string &path, const WeightOptions &weights);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 
 namespace loopc::driver {
 namespace {
@@ -24,6 +25,11 @@ struct Answer {
   std::vector<int32_t> depth;
 };
 
+/// Largest difference by request and position, as a fraction of the largest logit that a model may show (infinite: its depth may differ too).
+using Allowance = std::vector<std::vector<double>>;
+/// Makes the interpreter of the same model with weights changed in their last bits.
+using Nudged = std::function<std::unique_ptr<rt::Executor>(uint64_t key)>;
+
 struct Difference {
   double error = 0; ///< largest, as a fraction of the largest logit of the position
   size_t request = 0, position = 0;
@@ -32,8 +38,8 @@ struct Difference {
 
 class Verification {
 public:
-  Verification(const VerifyOptions &options, rt::Executor &compiled, rt::Executor &interpreted)
-      : options(options), compiled(compiled), interpreted(interpreted), info(compiled.info()) {
+  Verification(const VerifyOptions &options, rt::Executor &compiled, rt::Executor &interpreted, Nudged nudged)
+      : options(options), compiled(compiled), interpreted(interpreted), nudged(std::move(nudged)), info(compiled.info()) {
     tolerance = options.tolerance ? *options.tolerance : options.target.dtype == "bf16" || options.target.dtype == "f16" ? 0.1 : 1e-2;
     for (uint64_t i = 0; i < options.requests; ++i)
       requests.push_back(requestOf(i));
@@ -42,10 +48,20 @@ public:
   int run() {
     std::vector<Answer> alone = runAlone(compiled), expected = runAlone(interpreted);
     Json report{{"spec", options.spec.spec}, {"seed", options.seed}, {"requests", requests.size()}, {"tolerance", tolerance}};
-    bool fine = judge("compiled code and interpreter", compare(expected, alone, tolerance), report["interpreter"]);
-    fine &= judge("requests alone and together", compare(alone, runTogether(), 0), report["together"]);
+    Allowance usual = evenly(expected, tolerance), exact = evenly(expected, 0);
+    Difference found = compare(expected, alone, usual);
+    size_t sensitive = 0;
+    if (!found.what.empty() && !options.tolerance)
+      found = compare(expected, alone, loosen(usual, expected, sensitive));
+    bool fine = judge("compiled code and interpreter", found, report["interpreter"]);
+    if (sensitive) {
+      report["interpreter"]["sensitive_positions"] = sensitive;
+      if (!options.json)
+        print("note sensitive: at " + std::to_string(sensitive) + " positions a change of the last bits of the weights moves the model itself more than the tolerance\n");
+    }
+    fine &= judge("requests alone and together", compare(alone, runTogether(), exact), report["together"]);
     if ((info.policy.order == "free" || info.policy.order == "token") && !wholeSequences())
-      fine &= judge("prompts whole and in pieces", compare(alone, runInPieces(), 0), report["pieces"]);
+      fine &= judge("prompts whole and in pieces", compare(alone, runInPieces(), exact), report["pieces"]);
     report["passed"] = fine;
     if (options.json)
       print(report.dump(1) + "\n");
@@ -134,10 +150,61 @@ private:
     return answers;
   }
 
-  /// `allowed`: as a fraction of the largest logit of the position; 0: equal to the bit.
-  Difference compare(const std::vector<Answer> &expected, const std::vector<Answer> &found, double allowed) const {
-    Difference worst;
+  Allowance evenly(const std::vector<Answer> &answers, double allowed) const {
+    Allowance all;
+    for (const Answer &answer : answers)
+      all.emplace_back(answer.depth.size(), allowed);
+    return all;
+  }
+
+  /// How two answers differ at a position.
+  struct Distance {
+    double error = 0; ///< as a fraction of the largest logit of the first
+    bool depth = false, number = false, bits = false;
+  };
+  Distance distance(const Answer &first, const Answer &second, size_t p) const {
     size_t width = size_t(info.vocab);
+    const float *a = first.logits.data() + p * width, *b = second.logits.data() + p * width;
+    Distance d{.depth = first.depth[p] != second.depth[p], .bits = std::memcmp(a, b, width * sizeof(float)) != 0};
+    double largest = 1e-30;
+    for (size_t v = 0; v < width; ++v) {
+      bool number = std::isfinite(a[v]) && std::isfinite(b[v]);
+      d.number |= !number && std::memcmp(&a[v], &b[v], sizeof(float)) != 0 && !(std::isnan(a[v]) && std::isnan(b[v]));
+      if (number)
+        largest = std::max(largest, std::abs(double(a[v]))), d.error = std::max(d.error, std::abs(double(a[v]) - double(b[v])));
+    }
+    d.error /= largest;
+    return d;
+  }
+
+  /// Allows what the model itself makes of changes of the size of rounding: a recurrence may amplify them without bound, and a comparison
+  /// on the edge may fall on either side. Counts the positions at which that is more than was allowed. States carry a difference on to the
+  /// later tokens of a request (and, where tokens see later ones, back).
+  Allowance loosen(Allowance allowed, const std::vector<Answer> &expected, size_t &sensitive) const {
+    constexpr uint64_t samples = 8;
+    constexpr double margin = 4; // of the largest of the samples
+    Allowance response = evenly(expected, 0);
+    for (uint64_t key = 0; key < samples; ++key) {
+      std::vector<Answer> answers = runAlone(*nudged(key));
+      for (size_t i = 0; i < expected.size(); ++i)
+        for (size_t p = 0; p < expected[i].depth.size() && answers[i].logits.size() == expected[i].logits.size(); ++p) {
+          Distance d = distance(expected[i], answers[i], p);
+          response[i][p] = std::max(response[i][p], d.depth || d.number ? INFINITY : d.error);
+        }
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      double before = wholeSequences() && !response[i].empty() ? *std::max_element(response[i].begin(), response[i].end()) : 0;
+      for (size_t p = 0; p < response[i].size(); ++p) {
+        before = std::max(before, response[i][p]);
+        sensitive += margin * before > allowed[i][p];
+        allowed[i][p] = std::max(allowed[i][p], margin * before);
+      }
+    }
+    return allowed;
+  }
+
+  Difference compare(const std::vector<Answer> &expected, const std::vector<Answer> &found, const Allowance &allowed) const {
+    Difference worst;
     auto report = [&](size_t i, size_t p, const std::string &what) {
       if (worst.what.empty())
         worst.request = i, worst.position = p, worst.what = what;
@@ -147,24 +214,16 @@ private:
         report(i, 0, "positions are missing");
         continue;
       }
-      for (size_t p = 0; p * width < expected[i].logits.size(); ++p) {
-        const float *a = expected[i].logits.data() + p * width, *b = found[i].logits.data() + p * width;
-        if (expected[i].depth[p] != found[i].depth[p])
+      for (size_t p = 0; p < expected[i].depth.size(); ++p) {
+        double most = allowed[i][p];
+        Distance d = distance(expected[i], found[i], p);
+        if (d.depth && std::isfinite(most))
           report(i, p, "depth " + std::to_string(expected[i].depth[p]) + " became " + std::to_string(found[i].depth[p]));
-        double largest = 1e-30, error = 0;
-        bool strange = false;
-        for (size_t v = 0; v < width; ++v) {
-          bool number = std::isfinite(a[v]) && std::isfinite(b[v]);
-          strange |= !number && std::memcmp(&a[v], &b[v], sizeof(float)) != 0 && !(std::isnan(a[v]) && std::isnan(b[v]));
-          if (number)
-            largest = std::max(largest, std::abs(double(a[v]))), error = std::max(error, std::abs(double(a[v]) - double(b[v])));
-        }
-        error /= largest;
-        if (strange)
+        if (d.number && std::isfinite(most))
           report(i, p, "one is no number where the other is");
-        else if (allowed == 0 ? std::memcmp(a, b, width * sizeof(float)) != 0 : error > allowed)
-          report(i, p, allowed == 0 ? "bits differ" : "logits differ");
-        worst.error = std::max(worst.error, error);
+        else if (most == 0 ? d.bits : d.error > most)
+          report(i, p, most == 0 ? "bits differ" : "logits differ");
+        worst.error = std::max(worst.error, d.error);
       }
     }
     return worst;
@@ -194,6 +253,7 @@ private:
 
   const VerifyOptions &options;
   rt::Executor &compiled, &interpreted;
+  Nudged nudged;
   const rt::ModelInfo &info;
   double tolerance;
   std::vector<Request> requests;
@@ -211,8 +271,10 @@ int runVerify(const VerifyOptions &options) {
   TargetOptions target = options.target;
   LoadedModel compiled = loadModel(makeRequest(program, spec, target, weights), target, weights);
   target.target = "interp";
-  std::unique_ptr<rt::Executor> interpreted = makeInterpExecutor(makeRequest(program, spec, target, weights), weights);
-  return Verification(options, *compiled.executor, *interpreted).run();
+  CompileRequest request = makeRequest(program, spec, target, weights);
+  std::unique_ptr<rt::Executor> interpreted = makeInterpExecutor(request, weights);
+  Nudged nudged = [&](uint64_t key) { return makeInterpExecutor(request, weights, key); };
+  return Verification(options, *compiled.executor, *interpreted, nudged).run();
 }
 
 } // namespace loopc::driver
