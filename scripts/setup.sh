@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   clang-22 lld-22 liblld-22-dev llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools libclang-rt-22-dev
   cmake ninja-build ccache git pkg-config
-  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev libgtest-dev libgmock-dev
+  nlohmann-json3-dev libcli11-dev libeigen3-dev libpcre2-dev libxxhash-dev libgtest-dev libgmock-dev
   python3 python3-pip unzip
 )
 missing=()

@@ -434,11 +434,11 @@ private:
       return;
     }
     case StmtKind::Init:
-      line("init");
+      line("init" + (cast<InitStmt>(node).name ? " " + quote(*cast<InitStmt>(node).name) : ""));
       return block(cast<InitStmt>(node).body);
     case StmtKind::InitEntry: {
       const auto &s = cast<InitEntryStmt>(node);
-      return line("entry " + selectors(s.weights) + optional("=", s.value) + (s.copy ? " copies " + s.copy->text : ""));
+      return line("entry " + selectors(s.weights) + optional("=", s.value) + (s.copy ? " copies " + s.copy->text : "") + optional("when", s.when));
     }
     case StmtKind::Checkpoint:
       line("checkpoint" + (cast<CheckpointStmt>(node).name ? " " + quote(*cast<CheckpointStmt>(node).name) : ""));

@@ -435,6 +435,13 @@ private:
   bool knownSegments(const std::string &selector, uint32_t end) const;
   void buildCheckpoints();
   void buildCheckpoint(const CheckpointStmt *stmt, CheckpointMap &map);
+  /// Values of the configuration that are whole numbers, by name.
+  std::function<std::optional<int64_t>(const std::string &)> configNumbers() const;
+
+  // SemaOrigin.cpp
+  void buildOrigins();
+  struct OriginName;
+  std::optional<MadeTensor> madeTensor(const Expr *expr, OriginName &name);
 
   friend struct DepthGuard;
 
@@ -451,6 +458,7 @@ private:
   std::map<std::string, const ShareStmt *> shares;
   std::map<std::string, const PolicyStmt *> policies;
   std::vector<const CheckpointStmt *> checkpointSections;
+  std::vector<const InitStmt *> originSections; ///< `init` with a name
   std::vector<const TrainStmt *> trainSections;
   std::set<std::string> readKeys; ///< published keys that were read
   std::set<std::string> words; ///< members of the domains of config entries

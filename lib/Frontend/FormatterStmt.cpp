@@ -358,12 +358,12 @@ Formatter::Doc Formatter::trainStatement(const Stmt &node) {
     return cat({text("update each " + s.each.text + " "), block(*s.body), text(s.refill ? " refill" : "")});
   }
   case StmtKind::Init:
-    return cat({text("init "), block(cast<InitStmt>(node).body)});
+    return cat({text(cast<InitStmt>(node).name ? "init " + quote(*cast<InitStmt>(node).name) + " " : "init "), block(cast<InitStmt>(node).body)});
   case StmtKind::InitEntry: {
     const auto &s = cast<InitEntryStmt>(node);
     Doc weights = selectors(s.weights);
     Doc value = s.copy ? selectors(std::vector<Selector>{*s.copy}) : expr(s.value);
-    return cat({weights, layout.column(), text("= "), value});
+    return cat({weights, layout.column(), text("= "), value, clause("when", s.when)});
   }
   case StmtKind::Checkpoint: {
     const auto &s = cast<CheckpointStmt>(node);

@@ -202,6 +202,10 @@ StmtPtr Parser::parseUpdate(unsigned section) {
 StmtPtr Parser::parseInit() {
   auto node = start<InitStmt>();
   advance();
+  if (is(TokenKind::String)) {
+    node->name = unescape(spelling(tok()));
+    advance();
+  }
   node->body = parseBlock(SectionInit);
   return done(std::move(node));
 }
@@ -244,6 +248,10 @@ StmtPtr Parser::parseInitEntry() {
     mode.starEndsLine = true;
     node->value = parseExpr();
     mode.starEndsLine = false;
+  }
+  if (!failed && isWord("when") && !atLineEnd()) {
+    advance();
+    node->when = parseExpr();
   }
   return done(std::move(node));
 }

@@ -78,6 +78,10 @@ void Elaborator::collectGlobals() {
     case StmtKind::Checkpoint:
       checkpointSections.push_back(as<CheckpointStmt>(stmt));
       break;
+    case StmtKind::Init:
+      if (as<InitStmt>(stmt)->name)
+        originSections.push_back(as<InitStmt>(stmt));
+      break;
     case StmtKind::Train:
       trainSections.push_back(as<TrainStmt>(stmt));
       break;
@@ -186,6 +190,7 @@ std::optional<Program> Elaborator::run() {
   }
   if (!diags.hasErrors())
     buildCheckpoints();
+    buildOrigins();
   if (!diags.hasErrors())
     for (const TrainStmt *section : trainSections) {
       elaborateTrain(*section);

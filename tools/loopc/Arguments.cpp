@@ -82,6 +82,7 @@ struct Program {
   ConformOptions conform;
   VerifyOptions verify;
   ImportOptions import;
+  InitOptions init;
 
   CLI::App &add(const char *name, const char *help, std::function<int()> body) {
     CLI::App *sub = app.add_subcommand(name, help);
@@ -258,6 +259,11 @@ struct Program {
     i.add_option("directory", import.directory, "Folder with config.json, or a .gguf")->required()->type_name("DIR");
     i.add_option("--models", import.models, "Directory of specs")->type_name("DIR");
     i.add_flag("--json", import.json, "Print JSON");
+    CLI::App &n = add("init", "Make the weights of a model from those of another, as its section `init \"name\"` says", [this] { return runInit(init); });
+    addSpec(n, init.spec);
+    n.add_option("--from", init.from, "Weights of the other model: a directory, a .safetensors or a .gguf file")->required()->type_name("PATH");
+    n.add_option("--as", init.as, "The section (default: the only one)")->type_name("NAME");
+    n.add_option("-o,--out", init.out, "The .safetensors file to write")->required()->type_name("FILE");
   }
 };
 

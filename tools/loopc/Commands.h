@@ -128,6 +128,11 @@ struct ImportOptions {
   bool json = false;
 };
 
+struct InitOptions {
+  SpecOptions spec;
+  std::string from, as, out;
+};
+
 int runCheck(const CheckOptions &options);
 int runFormat(const FormatOptions &options);
 int runCompile(const CompileCommandOptions &options);
@@ -138,6 +143,7 @@ int runBench(const BenchOptions &options);
 int runConform(const ConformOptions &options);
 int runVerify(const VerifyOptions &options);
 int runImport(const ImportOptions &options);
+int runInit(const InitOptions &options);
 
 /// Parses the command line and runs the command it names. Returns the exit status.
 int runCommandLine(int argc, const char *const *argv);

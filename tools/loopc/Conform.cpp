@@ -1,6 +1,7 @@
 // loopc conform: runs the cases of a folder and compares.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "ConformCase.h"
+#include "Origin.h"
 #include <algorithm>
 #include <cstdio>
 
@@ -71,7 +72,12 @@ class Models {
 public:
   explicit Models(const TargetOptions &target) : target(target) {}
 
-  rt::Executor &get(const CasePlan &plan, const SpecText &spec, frontend::Program program) {
+  struct Entry {
+    frontend::Program program;
+    Weights weights;
+    LoadedModel model;
+  };
+  Entry &get(const CasePlan &plan, const SpecText &spec, frontend::Program program) {
     TargetOptions own = target;
     own.kv = plan.kv;
     own.dtype = plan.dtype;
@@ -83,12 +89,12 @@ public:
     } catch (const Failure &failure) {
       fail(std::string(failure.what()) + " (in the words' kv clause)");
     }
-    std::string key = request.hash + " " + plan.weights;
+    std::string key = request.hash + " " + plan.weights + " " + plan.origin;
     if (!plan.overrides.empty())
       key += " " + std::to_string(++changed); // weights of its own
     auto found = entries.find(key);
     if (found != entries.end())
-      return *found->second->model.executor;
+      return *found->second;
     if (entries.size() >= 8)
       entries.clear();
     WeightOptions file;
@@ -98,8 +104,11 @@ public:
       weights.tensors = std::make_shared<rt::MemoryTensors>(plan.weights);
     else
       weights = openWeights(file);
-    kept->model = loadModel(request, own, changedWeights(std::move(weights), plan));
-    return *entries.emplace(key, std::move(kept)).first->second->model.executor;
+    if (!plan.origin.empty())
+      weights.tensors = OriginWeights(kept->program, originOf(kept->program, plan.origin), weights.tensors).all();
+    kept->weights = changedWeights(std::move(weights), plan);
+    kept->model = loadModel(request, own, kept->weights);
+    return *entries.emplace(key, std::move(kept)).first->second;
   }
 
 private:
@@ -121,10 +130,6 @@ private:
     return weights;
   }
 
-  struct Entry {
-    frontend::Program program;
-    LoadedModel model;
-  };
   TargetOptions target;
   std::map<std::string, std::unique_ptr<Entry>> entries;
   uint64_t changed = 0;
@@ -199,10 +204,12 @@ int runConform(const ConformOptions &options) {
             reporter.whole(files, "unsupported", output.name + ": " + output.unsupported);
         continue;
       }
-      rt::Executor &executor = models.get(plan, spec, std::move(*program));
-      CaseRuns runs = runCase(plan, table, executor);
+      Models::Entry &model = models.get(plan, spec, std::move(*program));
+      CaseRuns runs = runCase(plan, table, *model.model.executor);
       for (const CaseOutput &output : plan.outputs)
-        if (output.unsupported.empty())
+        if (output.unsupported.empty() && isOfWeights(output.rule->value))
+          reporter.tensor(files, compareWeights(output, table, *model.weights.tensors));
+        else if (output.unsupported.empty())
           reporter.tensor(files, compareOutput(output, table, runs, plan.cuts));
         else
           reporter.whole(files, "unsupported", output.name + ": " + output.unsupported);

@@ -448,6 +448,9 @@ private:
     case Kind::Unsupported:
       plan.unsupported = words::interpolate(table, action.name, action.place, captures);
       break;
+    case Kind::Origin:
+      plan.origin = action.name;
+      break;
     case Kind::Lead:
       plan.lead = whole(action.expr, captures);
       break;
@@ -675,8 +678,10 @@ private:
         plan.outputs.push_back(std::move(output));
         continue;
       }
-      collectNames(output.rule->value, table, output.scope, plan);
-      keepLayers(program, output.rule->value, output.scope);
+      if (!isOfWeights(output.rule->value)) {
+        collectNames(output.rule->value, table, output.scope, plan);
+        keepLayers(program, output.rule->value, output.scope);
+      }
       plan.outputs.push_back(std::move(output));
     }
     if (plan.outputs.empty())

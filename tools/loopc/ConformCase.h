@@ -89,6 +89,7 @@ struct CasePlan {
   std::string draftView;                     ///< input that is 1 for the tokens of a draft, which has no loops of its own then
   int32_t draftMask = 0;                     ///< id of the tokens that such a draft fills in
   std::map<std::string, CaseTensor> overrides; ///< weights instead of those of the file
+  std::string origin;                          ///< section of the spec that makes the weights from those of the file
   std::vector<int64_t> calls, callLoops, callBack; ///< by call: tokens, iterations, positions taken back before it
   std::map<int64_t, CaseTensor> tokensOf;          ///< of single sequences: their prompts
   int64_t again = -1;                              ///< at the end positions from here on are taken back and fed again
@@ -181,6 +182,9 @@ TensorResult compareOutput(const CaseOutput &output, const words::Table &table, 
 /// One training step: the loss and the gradients of the case.
 std::vector<TensorResult> runTrainStep(const CasePlan &plan, const words::Table &table, const SpecText &spec,
                                        const frontend::Program &program, TargetOptions target);
+/// `weight("NAME")` or a product of two: of the weights, not of a run.
+bool isOfWeights(const words::Expr &value);
+TensorResult compareWeights(const CaseOutput &output, const words::Table &table, const rt::TensorSource &weights);
 /// Compares the elements of `got` with those of `output`, whatever their axes.
 TensorResult compareElements(const CaseOutput &output, const std::vector<double> &got);
 /// Value of an `out` expression for one sequence.

@@ -59,6 +59,7 @@ struct Action {
     DraftLoops,  ///< draft loops expr: greedy self-speculation: iterations of a draft ...
     DraftTokens, ///< draft tokens expr: ... and its length
     DraftView,   ///< draft view NAME expr: drafted in one call instead, by tokens of that id whose input NAME is 1
+    Origin,      ///< origin "NAME": the weights are made from those of the file, by that section of the spec
     Weight,      ///< in: weight "NAME": takes the place of that of the file
     Stop,        ///< stop expr: list of ids that end the continuation and are not part of it
     Each,        ///< each NAME: one run for each element of the captured list; axis N

@@ -348,6 +348,9 @@ private:
         segment(result);
     } else if (acceptName("again")) {
       expr(Action::Kind::Again);
+    } else if (acceptName("origin")) {
+      result.kind = Action::Kind::Origin;
+      result.name = string("the name of a section `init` as a text");
     } else if (acceptName("lead")) {
       expr(Action::Kind::Lead);
     } else if (acceptName("restarts")) {

@@ -8,6 +8,8 @@ namespace loopc::words {
 
 const std::vector<ValueFunction> &valueFunctions() {
   static const std::vector<ValueFunction> list = {
+      {"weight", 1},    // the published tensor of that name
+      {"product", 2},   // of two such matrices
       {"min", 2},       // of two constants
       {"max", 2},       // of two constants
       {"hazard", 1},    // exit probabilities of a trace of hazards: g_t prod_{j<t} (1 - g_j), the last takes the rest

@@ -53,6 +53,29 @@ TEST(Names, PublishedNumbersMayBeSumsOfProducts) {
   }
 }
 
+TEST(Names, WeightsAreMadeFromThoseOfAnotherModel) {
+  const std::string body = "state h = embed@wte(token, vocab) -> [d]\nloop t < loops { stack i < n { h = (linear@a[i](h) -> [d]) + (linear@b[i](h) -> [d]) } }\n"
+                           "logits = linear@head(h) -> [vocab]\ninit \"plain\" { LINE }";
+  auto made = [&](const std::string &line) { return Checked(head + std::string(body).replace(body.find("LINE"), 4, line)); };
+  Checked c = made("a.{i} = mean(\"l.{i + c * n}.w\", c = 2) - 0.5 * \"l.{2 * i div 3}.w\";  b.{i} = left(\"l.{i}.w\", 3) when n > 1;  b.{i} = 1");
+  ASSERT_TRUE(c.program) << c.messages();
+  ASSERT_EQ(c.program->origins.size(), 1u);
+  const ProgramOrigin &origin = c.program->origins[0];
+  EXPECT_EQ(origin.name, "plain");
+  EXPECT_EQ(origin.lines.size(), size_t(2 * c.weight("a.{0}.weight")->entries())); // neither of the embedding nor of the head
+  for (const ProgramOrigin::Line &line : origin.lines)
+    if (c.program->weights[line.weight].path == "a.{0}.weight" && line.entry == 2) {
+      const MadeTensor &mean = line.value.parts.at(0), &scaled = line.value.parts.at(1);
+      EXPECT_EQ(line.value.op, MadeTensor::Op::Subtract);
+      EXPECT_EQ(mean.parts.at(1).name, "l." + std::to_string(2 + c.weight("a.{0}.weight")->entries()) + ".w");
+      EXPECT_EQ(scaled.op, MadeTensor::Op::Scale);
+      EXPECT_EQ(scaled.parts.at(0).name, "l.1.w");
+    }
+  for (const char *wrong : {"a.{i} = \"l.{k}.w\"", "a.{i} = left(\"l.{i}.w\", 0)", "a.{i} = \"l\" * \"m\"", "a.{i} = normal(1.0)", "a.{i} = mean(\"l\", c = 0)",
+                            "a.{i} = b.{i}", "a.{i} = \"l.{i div 0}.w\""})
+    EXPECT_EQ(made(wrong).code(), "L0331") << wrong;
+}
+
 TEST(Values, IotaCountsAlongOneAxis) {
   Checked c(head + "x = (embed@wte(token, vocab) -> [d]) * iota([d])\nlogits = linear@h(x) -> [vocab]");
   ASSERT_TRUE(c.program) << c.messages();

@@ -71,18 +71,20 @@ struct UpdateStmt : StmtNode<UpdateStmt, StmtKind::Update> {
   bool refill = false; // `} refill`
 };
 
-/// `init { … }`, inside or outside `train`; statements inside: InitEntry
+/// `init { … }`, inside or outside `train`; `init "untied" { … }`: from the weights of another model; statements inside: InitEntry
 struct InitStmt : StmtNode<InitStmt, StmtKind::Init> {
   using StmtNode::StmtNode;
+  std::optional<std::string> name;
   Block body;
 };
 
-/// `**.proj, head = normal(std = 0.02)`, `layers[i].diff.* = layers[i].attn.*`
+/// `**.proj, head = normal(std = 0.02)`, `layers[i].diff.* = layers[i].attn.*`, `core.{i} = "layers.{i + P}.weight" when c`
 struct InitEntryStmt : StmtNode<InitEntryStmt, StmtKind::InitEntry> {
   using StmtNode::StmtNode;
   std::vector<Selector> weights;
   ExprPtr value;                 // a distribution; or null and
   std::optional<Selector> copy;  // weights to copy
+  ExprPtr when;
 };
 
 /// `checkpoint "authors" { … }`; statements inside: CheckpointEntry

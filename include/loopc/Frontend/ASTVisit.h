@@ -264,7 +264,7 @@ template <class F> void forEachChild(const Stmt &stmt, F &&f) {
   case StmtKind::Init:
     return all(cast<InitStmt>(stmt).body);
   case StmtKind::InitEntry:
-    return all(cast<InitEntryStmt>(stmt).value);
+    return all(cast<InitEntryStmt>(stmt).value, cast<InitEntryStmt>(stmt).when);
   case StmtKind::Checkpoint:
     return all(cast<CheckpointStmt>(stmt).body);
   case StmtKind::CheckpointEntry: {

@@ -171,6 +171,36 @@ struct CheckpointMap {
   bool identity = true; ///< no section in the spec: names are the paths
 };
 
+/// How a tensor is made from those of another model.
+struct MadeTensor {
+  enum class Op : uint8_t {
+    Tensor,   ///< `name`: of the other model's file or, where it has none of that name, a published name of this model
+    Constant, ///< `factor` everywhere
+    Mean,     ///< of the parts
+    Add,      ///< of two parts; so Subtract
+    Subtract,
+    Scale, ///< of one part by `factor`
+    Left,  ///< U S of the part's best approximation U S V^T of rank `rank`
+    Right  ///< V^T of it
+  };
+  Op op = Op::Tensor;
+  std::string name;
+  std::vector<MadeTensor> parts;
+  int64_t rank = 0;
+  double factor = 0;
+};
+
+/// `init "untied" { … }`: the weights of this model from those of another. What no line names has its own name in that file.
+struct ProgramOrigin {
+  struct Line {
+    uint32_t weight = kNone;
+    int64_t entry = 0;
+    MadeTensor value;
+  };
+  std::string name;
+  std::vector<Line> lines;
+};
+
 enum class DrawLaw : uint8_t { Normal, TruncatedNormal, Uniform, Constant, StandardisedNormal, Position };
 
 /// A named draw: an input with a default distribution.
@@ -271,6 +301,7 @@ struct Program {
   std::vector<ProgramAccident> accidents;
   std::vector<ProgramWeight> weights;
   std::vector<CheckpointMap> checkpoints; ///< the first is the published form; always present
+  std::vector<ProgramOrigin> origins;
   std::vector<ProgramDraw> draws;
   std::vector<ProgramSite> sites;
   std::vector<ProgramLoop> loops;
