@@ -429,6 +429,7 @@ private:
   // SemaTrain.cpp, SemaCheckpoint.cpp
   void elaborateTrain(const TrainStmt &stmt);
   void elaborateLoss(const TrainStmt &stmt);
+  void elaborateUpdate(const TrainStmt &stmt, ProgramTraining &made);
   Val meanOfLabelled(const ReduceExpr &expr, const Val &body);
   Val crossEntropy(const CallExpr &call);
   bool selectorMatches(const std::string &selector, const ProgramWeight &weight, const std::string &name) const;

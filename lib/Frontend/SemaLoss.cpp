@@ -34,7 +34,8 @@ struct LossForm {
       return reduce->op.text == "mean" && axis && axis->name == "tokens" && (!reduce->where || runs(*reduce->where)) &&
              runs(*reduce->body);
     }
-    if (expr.kind != ExprKind::Number && expr.kind != ExprKind::Unary && expr.kind != ExprKind::Binary)
+    if (expr.kind != ExprKind::Number && expr.kind != ExprKind::If && expr.kind != ExprKind::Unary &&
+        expr.kind != ExprKind::Binary)
       return false;
     bool all = true;
     ast::forEachChild(expr, [&](const auto &child) {
@@ -50,7 +51,7 @@ struct LossForm {
 // The rest of a section, and a loss of other forms, is checked by its names only; its program does not exist.
 void Elaborator::elaborateLoss(const TrainStmt &stmt) {
   LossForm form;
-  form.known = [&](const std::string &name) { return lookup(name) != nullptr || slots.count(name); };
+  form.known = [&](const std::string &name) { return lookup(name) != nullptr || slots.count(name) || isWord(name); };
   const LossStmt *loss = nullptr;
   for (const StmtPtr &child : stmt.body.statements) {
     if (const auto *bind = as<BindStmt>(child); bind && bind->targets.size() == 1 && bind->values.size() == 1)
@@ -60,7 +61,9 @@ void Elaborator::elaborateLoss(const TrainStmt &stmt) {
   }
   if (!loss || !form.runs(*loss->value))
     return;
-  ProgramTraining made{stmt.name.empty() ? "train" : "train." + stmt.name.text, program.body};
+  ProgramTraining made;
+  made.name = stmt.name.empty() ? "train" : "train." + stmt.name.text;
+  made.body = program.body;
   made.body.yields.clear();
   environments.back().scopes.emplace_back();
   regions.push_back(&made.body);
@@ -81,6 +84,7 @@ void Elaborator::elaborateLoss(const TrainStmt &stmt) {
     return;
   }
   made.body.yields.push_back(value);
+  elaborateUpdate(stmt, made);
   program.trainings.push_back(std::move(made));
 }
 

@@ -198,9 +198,12 @@ private:
   }
 
   bool reverse(std::string &error) {
+    if (reversed)
+      return true;
     PassManager passes(&context);
     passes.addNestedPass<loop::ModelOp>(createLoopReverse());
-    return succeeded(passes.run(*module)) || failed(error, "expected a loss with a reverse, but a pass failed");
+    reversed = succeeded(passes.run(*module));
+    return reversed || failed(error, "expected a loss with a reverse, but a pass failed");
   }
 
   loop::ModelOp findModel() {
@@ -263,6 +266,7 @@ private:
   MLIRContext context;
   ScopedDiagnosticHandler handler;
   OwningOpRef<ModuleOp> module;
+  bool reversed = false; ///< training programs have their gradients
   Form form = Form::Source;
   std::string messages, code;
   std::vector<CompileRemark> kept;

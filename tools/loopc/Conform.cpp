@@ -172,12 +172,12 @@ int runConform(const ConformOptions &options) {
       reporter.whole(files, "unsupported", reason);
       continue;
     }
-    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve", "train-step"};
+    static const std::set<std::string> kinds = {"forward", "decode", "exit", "carry", "restarts", "solve", "train-step", "train-run"};
     if (!kinds.count(files.kind) && !table.mentions(files.kind)) {
       reporter.whole(files, "unsupported", "cases of kind " + files.kind + " are not run by this version");
       continue;
     }
-    const bool training = files.kind == "train-step";
+    const bool training = isTraining(files.kind);
     try {
       std::optional<frontend::Program> program;
       CasePlan plan;
@@ -197,7 +197,7 @@ int runConform(const ConformOptions &options) {
           reporter.whole(files, "unsupported", "the spec has no `train` section whose loss this version runs");
           continue;
         }
-        for (const TensorResult &result : runTrainStep(plan, table, spec, *program, options.target))
+        for (const TensorResult &result : runTraining(plan, table, spec, *program, options.target))
           reporter.tensor(files, result);
         for (const CaseOutput &output : plan.outputs)
           if (!output.unsupported.empty())

@@ -151,8 +151,7 @@ const words::Expr &chosen(const words::Table &table, const words::Expr &expr, co
 
 std::string layerTap(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
   return expr.text + "." + settingText(words::evaluateNumber(table, expr.args[0], scope)) + "." +
-         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." +
-         layerName(table, expr, scope);
+         settingText(words::evaluateNumber(table, expr.args[1], scope)) + "." + layerName(table, expr, scope);
 }
 
 std::string layerName(const words::Table &table, const words::Expr &expr, const words::Scope &scope) {
@@ -190,7 +189,8 @@ public:
     runRules();
     if (!plan.unsupported.empty())
       return std::move(plan);
-    if (plan.spec.set.size() != setsBefore || !plan.spec.exitTest.empty() || plan.spec.accidents.size() != accidentsBefore) {
+    if (plan.spec.set.size() != setsBefore || !plan.spec.exitTest.empty() ||
+        plan.spec.accidents.size() != accidentsBefore) {
       program = elaborateQuietly(spec, plan.spec, published);
       plan.scope = configScope(*program);
       for (const auto &[name, value] : plan.scope)
@@ -211,10 +211,11 @@ public:
       if (draw.iteration)
         plan.iterated.insert(draw.name);
     }
-    if (!plan.carries && (!plan.drawsAt.empty() || !plan.tokensAt.empty()))
+    if (!plan.carries && files.kind != "train-run" && (!plan.drawsAt.empty() || !plan.tokensAt.empty()))
       plan = fromSegment(plan, 0, 0);
     placeTokens(plan);
-    giveValues(*program);
+    if (!isTraining(files.kind))
+      giveValues(*program);
     inventTokens(plan);
     if (plan.tokens.values.empty())
       failExpected(files.path, "an input that the words call `tokens`", "none");
@@ -277,7 +278,9 @@ private:
   void readSizes() {
     for (const rt::TensorView &view : files.tensors ? files.tensors->tensors() : std::span<const rt::TensorView>()) {
       Scope captures;
-      const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts, nullptr, int(view.shape.size()), captures) : nullptr;
+      const Rule *rule = view.name.rfind("in.", 0) == 0 ? table.find(Rule::Kind::In, view.name.substr(3), files.facts,
+                                                                     nullptr, int(view.shape.size()), captures)
+                                                        : nullptr;
       for (size_t i = 0; rule && i < view.shape.size(); ++i)
         captures[rule->layout[i].name] = view.shape[i];
       for (const Action &action : rule ? rule->actions : std::vector<Action>())
@@ -290,7 +293,8 @@ private:
   /// with the captures of its own rule before those of others.
   void runRules() {
     std::vector<std::pair<const Rule *, Scope>> matched;
-    std::function<void(const std::string &, const nlohmann::json &)> match = [&](const std::string &key, const nlohmann::json &value) {
+    std::function<void(const std::string &, const nlohmann::json &)> match = [&](const std::string &key,
+                                                                                 const nlohmann::json &value) {
       Scope own;
       const Rule *rule = table.find(Rule::Kind::Run, key, files.facts, &value, -1, own);
       if (!rule && value.is_object()) { // the words of a group
@@ -353,8 +357,12 @@ private:
         plan.settings.push_back({action.name, &action.expr, captures});
       } else if (entries.count(action.name)) {
         plan.spec.set.push_back(action.name + "=" + settingText(words::evaluate(table, action.expr, captures)));
-      } else if (action.name == "window" && files.kind == "train-step") {
-        plan.window = whole(action.expr, captures);
+      } else if (action.name == "window" && isTraining(files.kind)) {
+        plan.window = CasePlan::Use{&action.expr, captures};
+      } else if (action.name == "updates" && files.kind == "train-run") {
+        plan.updates = CasePlan::Use{&action.expr, captures};
+      } else if (files.kind == "train-run") {
+        plan.rates.push_back({action.name, &action.expr, captures});
       } else {
         table.fail(action.place, "an option or a config entry of the spec", "`" + action.name + "`");
       }
@@ -368,7 +376,7 @@ private:
                                             : rt::PrefillOrder::Declared;
       break;
     case Kind::Exits:
-      plan.exits = action.name == "off"     ? rt::ExitMode::Off
+      plan.exits = action.name == "off"      ? rt::ExitMode::Off
                    : action.name == "select" ? rt::ExitMode::Select
                                              : rt::ExitMode::Leave;
       plan.together = action.name == "together";
@@ -484,6 +492,8 @@ private:
       putSizes(all, *rule, view);
       putSizes(captures, *rule, view);
       for (const Action &action : rule->actions) {
+        if (files.kind == "train-run" && view.shape.size() == rule->layout.size() && byStep(view, *rule, action))
+          continue;
         switch (action.kind) {
         case Action::Kind::Tokens: {
           if (action.ofSegment) {
@@ -520,7 +530,8 @@ private:
             plan.labels = ofNext(readTensor(view, rule->layout), action.name == "next");
           break;
         case Action::Kind::Weight:
-          plan.overrides[words::interpolate(table, action.name, action.place, captures)] = readTensor(view, rule->layout);
+          plan.overrides[words::interpolate(table, action.name, action.place, captures)] =
+              readTensor(view, rule->layout);
           break;
         case Action::Kind::Mask:
           plan.mask = readTensor(view, rule->layout);
@@ -571,6 +582,32 @@ private:
     return labels;
   }
 
+  /// Of a training run, a tensor over all its steps (axis N): one for each, without axes of one entry.
+  bool byStep(const rt::TensorView &view, const Rule &rule, const Action &action) {
+    CaseTensor all = readTensor(view, rule.layout);
+    std::vector<CaseTensor> *to = action.kind == Action::Kind::Tokens   ? &plan.tokensAt
+                                  : action.kind == Action::Kind::Labels ? &plan.labelsAt
+                                  : action.kind == Action::Kind::Draw   ? &plan.drawsAt[action.name]
+                                  : action.kind == Action::Kind::Given  ? &plan.givenAt[action.name]
+                                                                        : nullptr;
+    if (!to || all.size('N') < 1 || all.layout[0].letter != 'N')
+      return false;
+    CaseTensor one = all;
+    one.shape.clear();
+    one.layout.clear();
+    for (size_t axis = 1; axis < all.shape.size(); ++axis)
+      if (all.shape[axis] != 1 || all.layout[axis].letter != 'F') {
+        one.shape.push_back(all.shape[axis]);
+        one.layout.push_back(all.layout[axis]);
+      }
+    auto size = ptrdiff_t(all.values.size()) / ptrdiff_t(all.size('N'));
+    for (auto begin = all.values.begin(); begin != all.values.end(); begin += size) {
+      one.values.assign(begin, begin + size);
+      to->push_back(one);
+    }
+    return true;
+  }
+
   void put(std::vector<CaseTensor> &to, const Action &action, const Scope &captures, CaseTensor tensor) {
     size_t segment = size_t(whole(action.expr, captures));
     to.resize(std::max(to.size(), segment + 1));
@@ -608,8 +645,8 @@ private:
       std::string tap = layerTap(table, expr, scope);
       if (plan.names.insert(tap).second)
         keepLayerValue(program, expr.text == "turn" ? frontend::OpKind::Loop : frontend::OpKind::Stack,
-                       uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope),
-                       layerName(table, expr, scope), tap);
+                       uint32_t(whole(expr.args[0], scope)), whole(expr.args[1], scope), layerName(table, expr, scope),
+                       tap);
       return;
     }
     if (expr.kind == words::Expr::Kind::Call && expr.text == "layers") {
@@ -653,8 +690,9 @@ private:
       CaseOutput output;
       output.name = view.name;
       output.scope = all;
-      const bool training = files.kind == "train-step";
-      if (training && view.name.rfind("out.grad.", 0) == 0) { // of the weight that is published under this name
+      const bool training = isTraining(files.kind);
+      if (training && (view.name.rfind("out.grad.", 0) == 0 || view.name.rfind("out.final.", 0) == 0)) {
+        // of the weight that is published under this name
         output.expected = readTensor(view, {});
         readTolerance(tolerance, output);
         plan.outputs.push_back(std::move(output));
@@ -673,8 +711,9 @@ private:
       output.expected = readTensor(view, output.rule->layout);
       readTolerance(tolerance, output);
       if (training) {
-        if (output.rule->value.kind != words::Expr::Kind::Name || output.rule->value.text != "loss")
-          output.unsupported = "of a training step only the loss and the gradients are compared";
+        const words::Expr &value = output.rule->value;
+        if (value.kind != words::Expr::Kind::Name || (value.text != "loss" && value.text != "grad_norm"))
+          output.unsupported = "of training the loss, the gradients and the weights are compared";
         plan.outputs.push_back(std::move(output));
         continue;
       }

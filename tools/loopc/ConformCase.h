@@ -82,7 +82,9 @@ struct CasePlan {
   std::optional<Use> exitAfter, minLoops, checkEvery;
   bool together = false, lastCheck = false, untested = false;
   std::optional<CaseTensor> labels;
-  int64_t window = -1; ///< of a training step: the last iterations that a gradient passes; -1: all
+  std::optional<Use> window;  ///< of training: the last iterations that a gradient passes; none: all
+  std::optional<Use> updates; ///< of a training run: the last steps, which change the weights; none: all
+  std::vector<Setting> rates; ///< of a training run: numbers in place of those of the section's optimizers
   std::optional<int64_t> prompt, generate;
   std::set<int32_t> stop;
   int64_t draftLoops = 0, draftTokens = 0;   ///< greedy self-speculation
@@ -97,7 +99,8 @@ struct CasePlan {
   int64_t restarts = 1;                            ///< sequences that every given one stands for
   int64_t loops = 0;                               ///< iterations whatever the settings say
   bool carries = false;                            ///< rows that leave are replaced; segments are what follows
-  std::vector<CaseTensor> tokensAt, labelsAt;      ///< by segment
+  std::vector<CaseTensor> tokensAt, labelsAt;      ///< by segment or step
+  std::map<std::string, std::vector<CaseTensor>> givenAt; ///< by step: numbers of sequences that settings name
   std::map<std::string, std::vector<CaseTensor>> drawsAt;
   std::set<std::string> declared, iterated;        ///< draws of the spec; those with a value for each iteration
   std::vector<int64_t> cuts, prefixes;             ///< by sequence: where it begins along axis J; positions seen by all
@@ -179,9 +182,10 @@ struct TensorResult {
 /// `cuts`: see CasePlan.
 TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
                            const std::vector<int64_t> &cuts);
-/// One training step: the loss and the gradients of the case.
-std::vector<TensorResult> runTrainStep(const CasePlan &plan, const words::Table &table, const SpecText &spec,
-                                       const frontend::Program &program, TargetOptions target);
+inline bool isTraining(const std::string &kind) { return kind == "train-step" || kind == "train-run"; }
+/// Training of a case: its losses with the gradients, or with the weights at its end.
+std::vector<TensorResult> runTraining(const CasePlan &plan, const words::Table &table, const SpecText &spec,
+                                      const frontend::Program &program, TargetOptions target);
 /// `weight("NAME")` or a product of two: of the weights, not of a run.
 bool isOfWeights(const words::Expr &value);
 TensorResult compareWeights(const CaseOutput &output, const words::Table &table, const rt::TensorSource &weights);

@@ -84,7 +84,7 @@ void gatherTokens(CasePlan &plan, const std::string &file) {
 
 /// Tokens of the first segment, what stands before them, and each row as often as it is run.
 void placeTokens(CasePlan &plan) {
-  if (plan.carries && plan.tokens.values.empty() && !plan.tokensAt.empty())
+  if (plan.tokens.values.empty() && !plan.tokensAt.empty())
     plan.tokens = plan.tokensAt[0];
   addLead(plan.tokens, plan.lead);
   if (plan.restarts > 1)

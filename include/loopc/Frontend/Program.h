@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -288,10 +289,34 @@ struct ProgramAccident {
   bool on = false;
 };
 
+/// A number of a training section: a constant, the number of the update (from 1), or made of these.
+struct StepExpr {
+  enum class Op : uint8_t {
+    Number,
+    Step,
+#define LOOPC_STEP_OP(NAME, ARGS, SPELLING, VALUE) NAME,
+#include "loopc/Frontend/StepOps.def"
+  };
+  Op op = Op::Number;
+  double number = 0;
+  std::vector<StepExpr> args;
+  double at(double step) const;
+};
+
+/// An `optimize` line.
+struct ProgramGroup {
+  std::string optimizer;
+  std::map<std::string, StepExpr> settings; ///< by the names of Optimizers.def
+};
+
 /// The program of a `train` section whose loss this version runs: the model's, then the loss, which it yields.
 struct ProgramTraining {
   std::string name; ///< "train", "train.stage1"
   ProgramRegion body;
+  std::vector<ProgramGroup> groups;
+  std::vector<uint32_t> groupOf; ///< by weight; kNone: frozen
+  std::optional<StepExpr> clip, schedule;
+  std::string missing; ///< a name in these numbers that this version gives no value
 };
 
 struct Program {
