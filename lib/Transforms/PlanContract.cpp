@@ -73,8 +73,11 @@ struct PlanContractPass : impl::LoopPlanContractBase<PlanContractPass> {
     RecallOp recall;
     forward.walk([&](RecallOp op) { return recall = op, WalkResult::interrupt(); });
     if (recall) {
-      if (group != Grain::lane || order == CallOrder::pass || order == CallOrder::by_call) {
-        std::string together = group == Grain::lane ? "order " + stringifyCallOrder(order).str() : why;
+      const bool leaveTogether = group == Grain::lane && couple != Grain::lane;
+      if (group != Grain::lane || leaveTogether || order == CallOrder::pass || order == CallOrder::by_call) {
+        std::string together = leaveTogether ? "an exit per " + stringifyGrain(couple).str() + ", which all its tokens take together"
+                               : group == Grain::lane ? "order " + stringifyCallOrder(order).str()
+                                                      : why;
         emitPlanError(recall, PlanError::L0616) << "expected tokens of a sequence one after the other, since a carry is read, but got " << together;
         return signalPassFailure();
       }
