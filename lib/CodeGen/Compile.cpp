@@ -112,7 +112,8 @@ public:
         return attr ? attr.getInt() : 0;
       };
       memory.push_back({name.str(), number("loopc.arena_row_bytes"), number("loopc.scratch_bytes"), number("loopc.scratch_row_bytes"),
-                        number("loopc.syncs"), number("loopc.timed_phases")});
+                        number("loopc.syncs"), number("loopc.timed_phases"),
+                        number("loopc.arena_bytes")});
       stages.push_back(name.str());
     }
     stats.metadata = buildMetadata(model, *layout, stats.target, memory, {options.hash, options.context});

@@ -14,11 +14,11 @@ LogicalResult PhaseFormer::formStep(loop::ForwardOp op) { return formProgram(op,
 
 LogicalResult PhaseFormer::formProgram(Operation *op, StringRef name, Block &block) {
   stage = op;
-  auto program = task::ProgramOp::create(b, op->getLoc(), name, layout.poolOf(name), IntegerAttr(), IntegerAttr());
+  auto program = task::ProgramOp::create(b, op->getLoc(), name, layout.poolOf(name), IntegerAttr(), IntegerAttr(), IntegerAttr());
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&program.getBody());
   currentList = task::AllOp::create(b, op->getLoc(), task::ListType::get(b.getContext()));
-  if (failed(formBlock(block)))
+  if (failed(layout.step ? formChunks(block) : formBlock(block)))
     return failure();
   flush();
   return success();

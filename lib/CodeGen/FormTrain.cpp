@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "PhaseFormer.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace loopc::codegen;
@@ -104,7 +105,8 @@ SmallVector<Value> PhaseFormer::makePlanes(ValueRange states, Operation *op, Fla
   for (Value state : states) {
     auto tensor = cast<RankedTensorType>(state.getType());
     auto type = task::MemType::get(b.getContext(), loop::getFeatureCount(tensor), tensor.getElementType());
-    result.push_back(task::BufferOp::create(memory(), op->getLoc(), type, IntegerAttr(), b.getI64IntegerAttr(planes)));
+    result.push_back(task::BufferOp::create(memory(), op->getLoc(), type, IntegerAttr(), b.getI64IntegerAttr(planes),
+                                            IntegerAttr()));
   }
   return result;
 }
@@ -225,6 +227,87 @@ LogicalResult PhaseFormer::formRewind(loop::RewindOp op) {
   return success();
 }
 
+//===-- wide values -----------------------------------------------------------------------------------------------===//
+
+// Ops that have a value as wide as the logits, and those between them. They need the rows of a chunk only: no buffer of
+// tokens times vocabulary, and nothing is computed twice. What they read is computed before, what reads them behind.
+LogicalResult PhaseFormer::formChunks(Block &block) {
+  int64_t width = 0;
+  for (auto loss : block.getOps<loop::CrossEntropyOp>())
+    width = std::max(width, loop::getFeatureCount(loss.getLogits().getType()));
+  auto isWide = [&](Value value) {
+    return isa<RankedTensorType>(value.getType()) && loop::getFeatureCount(value.getType()) == width &&
+           !value.getDefiningOp<loop::ParamOp>() && !value.getDefiningOp<arith::ConstantOp>();
+  };
+  auto ofRows = [](Operation *op) {
+    return !op->getNumRegions() && !isa<loop::FoldOp, loop::AttendOp, loop::AttendAdjointOp>(op);
+  };
+  SmallPtrSet<Operation *, 32> inside, behind;
+  bool possible = width > 0;
+  for (Operation &op : block)
+    if (llvm::any_of(op.getOperands(), isWide) || llvm::any_of(op.getResults(), isWide))
+      inside.insert(&op);
+  for (bool grown = true; grown && possible;) {
+    grown = false;
+    behind.clear();
+    for (Operation &op : block) {
+      bool reads = llvm::any_of(op.getOperands(), [&](Value value) {
+        Operation *def = value.getDefiningOp();
+        return def && (inside.contains(def) || behind.contains(def));
+      });
+      op.walk([&](Operation *inner) {
+        for (Value value : inner->getOperands())
+          if (Operation *def = value.getDefiningOp())
+            reads |= inside.contains(def) || behind.contains(def);
+      });
+      if (!inside.contains(&op) && reads)
+        behind.insert(&op);
+    }
+    for (Operation *op : SmallVector<Operation *>(inside.begin(), inside.end()))
+      for (Value value : op->getOperands())
+        if (Operation *def = value.getDefiningOp(); def && behind.contains(def))
+          grown |= inside.insert(def).second;
+  }
+  possible &= llvm::all_of(inside, ofRows) && !inside.contains(block.getTerminator());
+  if (!possible)
+    return formBlock(block);
+  auto formAll = [&](llvm::function_ref<bool(Operation *)> which) {
+    for (Operation &op : block)
+      if (which(&op) && failed(form(&op)))
+        return failure();
+    return success();
+  };
+  if (failed(formAll([&](Operation *op) { return !inside.contains(op) && !behind.contains(op); })))
+    return failure();
+  flush();
+  // What is read behind the chunks has a buffer of all rows.
+  SmallVector<std::pair<Value, View>> results;
+  for (Operation &op : block)
+    for (Value result : op.getResults())
+      if (inside.contains(&op) && llvm::any_of(result.getUsers(), [&](Operation *user) {
+            return !inside.contains(block.findAncestorOpInBlock(*user));
+          }))
+        results.push_back({result, makeBuffer(result.getType())});
+  auto chunks = task::ChunksOp::create(b, stage->getLoc(), chunkRows, list());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *body = b.createBlock(&chunks.getBody(), {}, {task::ListType::get(b.getContext())}, {stage->getLoc()});
+    Value outer = std::exchange(currentList, body->getArgument(0));
+    chunkWidth = width;
+    if (failed(formAll([&](Operation *op) { return inside.contains(op); })))
+      return failure();
+    closeMap();
+    for (auto &[result, view] : results)
+      copy(get(result), view, stage->getLoc());
+    flush();
+    chunkWidth = 0;
+    currentList = outer;
+  }
+  for (auto &[result, view] : results)
+    views[result] = view;
+  return formAll([&](Operation *op) { return behind.contains(op); });
+}
+
 //===-- losses and gradients --------------------------------------------------------------------------------------===//
 
 LogicalResult PhaseFormer::formLoss(Operation *op) {
@@ -314,8 +397,7 @@ template <typename Op> PhaseFormer::Attended PhaseFormer::attendRows(Op op, Type
   flush();
   made.result = makeBuffer(type);
   auto sums = task::MemType::get(b.getContext(), q.shape[0], b.getF32Type());
-  made.sums = {
-      task::BufferOp::create(memory(), op.getLoc(), sums, IntegerAttr(), IntegerAttr()), 0, {q.shape[0], 1}, {1, 1}};
+  made.sums = {buffer(sums), 0, {q.shape[0], 1}, {1, 1}};
   createAttendRows(b, op, phaseName("attend"), list(), {q.root, k.root, v.root}, {made.result.root, made.sums.root},
                    viewsOf({q, k, v, made.result, made.sums}), false);
   attended.push_back(made);
@@ -325,6 +407,8 @@ template <typename Op> PhaseFormer::Attended PhaseFormer::attendRows(Op op, Type
 LogicalResult PhaseFormer::formAttendRows(loop::AttendOp op) {
   if (op.getFirst() || op.getUpto() || op.getLogSum())
     return op.emitOpError("expected attention to keys of the same iteration in training, but got another");
+  if (op.getLeast())
+    return op.emitOpError("expected attention to all keys of its mask in training, but got `keep`");
   views[op.getResult()] = attendRows(op, op.getType()).result;
   return success();
 }

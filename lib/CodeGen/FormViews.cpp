@@ -60,14 +60,19 @@ View PhaseFormer::makeView(Value root, Type tensor) {
   return View{root, 0, shape, denseStrides(shape)};
 }
 
+Value PhaseFormer::buffer(task::MemType type) {
+  bool wide = chunkWidth && type.getCount() >= chunkWidth;
+  return task::BufferOp::create(memory(), stage->getLoc(), type, IntegerAttr(), IntegerAttr(), wide ? b.getI64IntegerAttr(chunkRows) : IntegerAttr());
+}
+
 View PhaseFormer::makeBuffer(Type tensor) {
   auto type = task::MemType::get(b.getContext(), loop::getFeatureCount(tensor), cast<RankedTensorType>(tensor).getElementType());
-  return makeView(task::BufferOp::create(memory(), stage->getLoc(), type, IntegerAttr(), IntegerAttr()), tensor);
+  return makeView(buffer(type), tensor);
 }
 
 View PhaseFormer::materialise(const View &view) {
   auto type = task::MemType::get(b.getContext(), view.elements(), view.element());
-  View to{task::BufferOp::create(memory(), stage->getLoc(), type, IntegerAttr(), IntegerAttr()), 0, view.shape, denseStrides(view.shape)};
+  View to{buffer(type), 0, view.shape, denseStrides(view.shape)};
   copy(view, to, stage->getLoc());
   return to;
 }

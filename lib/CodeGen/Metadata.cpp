@@ -219,7 +219,7 @@ std::string loopc::codegen::buildMetadata(loop::ModelOp model, const ModelLayout
   if (layout.step) {
     const StageMemory &memory = stages.front();
     entries.clear();
-    entries.push_back(json::Object{{"name", memory.name}, {"arena_row_bytes", memory.arenaRowBytes}, {"scratch_bytes", memory.scratchBytes},
+    entries.push_back(json::Object{{"name", memory.name}, {"arena_row_bytes", memory.arenaRowBytes}, {"arena_bytes", memory.arenaBytes}, {"scratch_bytes", memory.scratchBytes},
                                    {"scratch_row_bytes", memory.scratchRowBytes}, {"syncs", memory.syncs}});
     if (memory.timedPhases)
       (*entries[0].getAsObject())["timed_phases"] = memory.timedPhases;

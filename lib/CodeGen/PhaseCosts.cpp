@@ -139,7 +139,7 @@ private:
         auto condition = dyn_cast_or_null<IntegerAttr>(known.lookup(branch.getCondition()));
         if (!condition || !condition.getValue().isZero())
           visit(branch.getBody().front());
-      } else if (isa<task::RoundsOp, task::TurnsOp>(op)) {
+      } else if (isa<task::RoundsOp, task::TurnsOp, task::ChunksOp>(op)) {
         visit(op.getRegion(0).front());
       } else if (isa<arith::ArithDialect>(op.getDialect())) {
         fold(op);
@@ -174,7 +174,8 @@ static void add(task::ProgramOp program, PhaseTable &table) {
   Counter(program, table.phases).run();
   StageCost stage{program.getSymName().str(), double(program.getArena().value_or(0)), 0};
   program.walk([&](task::BufferOp buffer) {
-    stage.bufferRowBytes += double(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1));
+    if (!buffer.getRows())
+      stage.bufferRowBytes += double(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1));
   });
   table.stages.push_back(stage);
 }

@@ -61,6 +61,8 @@ private:
   mlir::LogicalResult formState(mlir::Operation *op);
 
   // Ops of training (FormTrain.cpp).
+  /// The block of a step; what is as wide as the logits of a loss, for some rows after the other.
+  mlir::LogicalResult formChunks(mlir::Block &block);
   bool formOwn(mlir::Operation *op);
   mlir::LogicalResult formTurns(mlir::loop::RecurOp op);
   mlir::LogicalResult formRewind(mlir::loop::RewindOp op);
@@ -90,6 +92,7 @@ private:
 
   // Helpers.
   View get(mlir::Value value);
+  mlir::Value buffer(mlir::task::MemType type);
   View makeBuffer(mlir::Type tensor);
   View makeView(mlir::Value root, mlir::Type tensor);
   View materialise(const View &view);
@@ -105,6 +108,8 @@ private:
   const ModelLayout &layout;
   mlir::OpBuilder &b;      // at the end of the block being formed
   mlir::Operation *stage = nullptr;
+  static constexpr int64_t chunkRows = 256; ///< a multiple of the rows whose sum is added to a gradient at once
+  int64_t chunkWidth = 0;                   ///< inside chunks: buffers from this width on have chunkRows rows
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>> kept; ///< by rewind: planes that its loop has filled
   /// What an attention among rows of q, k, v has given: the result and, of each head, the logarithm of its sum.
   struct Attended {

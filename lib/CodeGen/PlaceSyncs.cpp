@@ -15,7 +15,7 @@ using namespace mlir;
 using namespace loopc::codegen;
 
 namespace {
-enum class Resource { Arena, Field, Pool, Columns, Out, Gradient };
+enum class Resource { Arena, Fixed, Field, Pool, Columns, Out, Gradient };
 
 struct Access {
   Resource resource;
@@ -81,14 +81,14 @@ private:
     if (auto buffer = dyn_cast_or_null<task::BufferOp>(def)) {
       // Without a memory plan every buffer has bytes of its own.
       int64_t begin = buffer.getOffset() ? *buffer.getOffset() : 0;
-      int64_t bytes = llvm::alignTo(task::getRowBytes(type), 64) * buffer.getPlanes().value_or(1);
+      int64_t bytes = llvm::alignTo(task::getRowBytes(type), 64) * buffer.getPlanes().value_or(1) * buffer.getRows().value_or(1);
       if (!buffer.getOffset()) {
         auto [entry, fresh] = unplanned.insert({memory, nextUnplanned});
         if (fresh)
           nextUnplanned += bytes;
         begin = entry->second;
       }
-      result.push_back({Resource::Arena, begin, begin + bytes, write, list, memory, phase});
+      result.push_back({buffer.getRows() ? Resource::Fixed : Resource::Arena, begin, begin + bytes, write, list, memory, phase});
     } else if (auto field = dyn_cast_or_null<task::FieldOp>(def)) {
       int64_t begin = field.getOffset();
       result.push_back({Resource::Field, begin, begin + task::getRowBytes(type), write, list, Value(), phase});
@@ -141,12 +141,12 @@ private:
         if (failed(walk(branch.getBody().front(), inner)))
           return failure();
         add(pending, inner);
-      } else if (auto turns = dyn_cast<task::TurnsOp>(op)) {
+      } else if (isa<task::TurnsOp, task::ChunksOp>(op)) {
         Pending before = pending;
         for (int pass = 0; pass < 2; ++pass) {
           for (Access &access : pending) // another turn, another list
             access.list = pass ? Value() : access.list;
-          if (failed(walk(turns.getBody().front(), pending)))
+          if (failed(walk(op.getRegion(0).front(), pending)))
             return failure();
         }
         add(pending, before);
@@ -216,7 +216,7 @@ struct TaskCheckPass : PassWrapper<TaskCheckPass, OperationPass<ModuleOp>> {
       for (size_t i = 0; i < lives.size(); ++i)
         for (size_t j = 0; j < i; ++j) {
           BufferLife &a = lives[i], &b = lives[j];
-          if (!a.buffer.getOffset() || !b.buffer.getOffset() || a.end < 0 || b.end < 0)
+          if (a.buffer.getRows().has_value() != b.buffer.getRows().has_value() || !a.buffer.getOffset() || !b.buffer.getOffset() || a.end < 0 || b.end < 0)
             continue;
           int64_t x = *a.buffer.getOffset(), y = *b.buffer.getOffset();
           if (a.begin <= b.end && b.begin <= a.end && x < y + b.bytes && y < x + a.bytes) {

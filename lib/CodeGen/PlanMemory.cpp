@@ -26,7 +26,8 @@ std::vector<BufferLife> loopc::codegen::bufferLives(task::ProgramOp program) {
   number(program);
   std::vector<BufferLife> lives;
   program.walk([&](task::BufferOp buffer) {
-    BufferLife life{buffer, INT_MAX, -1, static_cast<int64_t>(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1))};
+    BufferLife life{buffer, INT_MAX, -1, static_cast<int64_t>(llvm::alignTo(task::getRowBytes(buffer.getType()), 64) * buffer.getPlanes().value_or(1) *
+                                         buffer.getRows().value_or(1))};
     SmallVector<Operation *> users(buffer->getUsers());
     for (Operation *user : buffer->getUsers())
       if (isa<task::PlaneOp>(user))
@@ -59,16 +60,34 @@ struct PlanMemoryPass : PassWrapper<PlanMemoryPass, OperationPass<ModuleOp>> {
 
   void plan(task::ProgramOp program) {
     std::vector<BufferLife> lives = bufferLives(program);
-    std::vector<BufferLife *> order;
-    int64_t total = 0, sum = 0;
+    std::vector<BufferLife *> order, fixed;
+    int64_t sum = 0;
     for (BufferLife &life : lives) {
       if (life.end < 0) {
         life.buffer.erase();
         continue;
       }
+      if (life.buffer.getRows()) {
+        fixed.push_back(&life);
+        continue;
+      }
       sum += life.bytes;
       order.push_back(&life);
     }
+    Builder b(&getContext());
+    int64_t total = place(order);
+    program.setArenaAttr(b.getI64IntegerAttr(total));
+    if (!fixed.empty())
+      program.setFixedAttr(b.getI64IntegerAttr(place(fixed)));
+    if (order.empty())
+      return;
+    for (auto model : getOperation().getOps<loop::ModelOp>())
+      loopc::addRemark(model, loopc::RemarkId::ArenaPlanned, program.getSymName(), order.size(), sum, total);
+  }
+
+  /// Gives offsets to buffers; those alive at the same time share no byte. Gives the bytes of all.
+  int64_t place(std::vector<BufferLife *> &order) {
+    int64_t total = 0;
     llvm::stable_sort(order, [](BufferLife *a, BufferLife *b) { return a->bytes > b->bytes; });
     std::vector<std::pair<BufferLife *, int64_t>> placed;
     Builder b(&getContext());
@@ -89,11 +108,7 @@ struct PlanMemoryPass : PassWrapper<PlanMemoryPass, OperationPass<ModuleOp>> {
       placed.push_back({life, at});
       total = std::max(total, at + life->bytes);
     }
-    program.setArenaAttr(b.getI64IntegerAttr(total));
-    if (order.empty())
-      return;
-    for (auto model : getOperation().getOps<loop::ModelOp>())
-      loopc::addRemark(model, loopc::RemarkId::ArenaPlanned, program.getSymName(), order.size(), sum, total);
+    return total;
   }
 };
 } // namespace

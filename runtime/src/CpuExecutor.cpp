@@ -67,7 +67,7 @@ void CpuExecutor::bind(const EngineMemory &engine) {
   release();
   uint64_t arena = 0, perWorker = 0;
   for (const StageInfo &s : info().stages) {
-    arena = std::max(arena, s.arenaRowBytes * engine.capacity);
+    arena = std::max(arena, s.arenaRowBytes * engine.capacity + s.arenaBytes);
     perWorker = std::max(perWorker, s.scratchBytes + s.scratchRowBytes * engine.capacity);
   }
   // Workers on lines of their own, each buffer on a system page, so that no two share a line.

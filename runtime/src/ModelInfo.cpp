@@ -481,6 +481,7 @@ ModelInfo ModelInfo::parse(std::string_view text, const std::string &file) {
     if (!seen.insert(s.stage).second)
       n.at("name").fail("stages that are unique", "a second " + std::string(stageName(s.stage)));
     s.arenaRowBytes = n.at("arena_row_bytes").size(uint64_t(1) << 36);
+    s.arenaBytes = n.has("arena_bytes") ? n.at("arena_bytes").size(uint64_t(1) << 36) : 0;
     s.scratchBytes = n.at("scratch_bytes").size(uint64_t(1) << 36);
     s.scratchRowBytes = n.has("scratch_row_bytes") ? n.at("scratch_row_bytes").size(uint64_t(1) << 36) : 0;
     s.syncs = n.has("syncs") ? uint32_t(n.at("syncs").size(UINT32_MAX)) : 0;

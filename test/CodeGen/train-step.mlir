@@ -11,6 +11,9 @@
 // CHECK: task.plane %[[KEPT]][%[[T]]]
 // CHECK: task.gemm k 4 groups 1
 // CHECK: task.layers 2 {
+// What is as wide as the logits has 256 rows.
+// CHECK: task.chunks 256 of
+// CHECK: task.buffer rows 256 : <5, f32>
 // CHECK: task.cross_entropy
 // CHECK: task.one_hot
 // CHECK: task.param "E" entry 1 panel strides [] : <160, f32>
@@ -24,6 +27,6 @@
 // CHECK: task.accumulate row
 
 // What two workers may touch at once is apart: a sync before the gradient's next sum.
-// PLANNED-LABEL: task.program @step pool -1 arena
+// PLANNED-LABEL: task.program @step pool -1 arena {{[0-9]+}} fixed {{[0-9]+}}
 // PLANNED: task.buffer at {{[0-9]+}} planes 8
 // PLANNED: task.sync

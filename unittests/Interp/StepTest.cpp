@@ -115,7 +115,7 @@ std::vector<rt::StepSequence> sequences() {
   std::vector<rt::StepSequence> result;
   uint32_t state = 7;
   auto next = [&](uint32_t below) { return int32_t(((state = state * 1664525u + 1013904223u) >> 8) % below); };
-  for (size_t length : {70u, 1u, 131u}) {
+  for (size_t length : {70u, 1u, 231u}) { // more rows than a chunk has
     rt::StepSequence one;
     for (size_t i = 0; i < length; ++i) {
       one.tokens.push_back(next(37));

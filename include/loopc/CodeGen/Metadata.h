@@ -16,6 +16,7 @@ struct StageMemory {
   std::string name;
   int64_t arenaRowBytes = 0, scratchBytes = 0, scratchRowBytes = 0, syncs = 0;
   int64_t timedPhases = 0; ///< phases that are timed; 0: the code takes no time
+  int64_t arenaBytes = 0;  ///< behind those for the rows
 };
 
 /// The machine that code is made for. `features` are LLVM's names of the features that are on, without a sign.

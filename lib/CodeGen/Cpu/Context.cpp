@@ -20,7 +20,12 @@ const Root &PhaseContext::root(Value memoryValue) {
   if (auto buffer = dyn_cast<task::BufferOp>(def)) {
     Value arena = field(memory, offsetof(loopc_memory, arena), e.ptrType());
     Value capacity = field(memory, offsetof(loopc_memory, capacity), e.i64());
-    root.base = e.at(arena, e.mul(capacity, static_cast<int64_t>(buffer.getOffset().value_or(0))));
+    int64_t offset = static_cast<int64_t>(buffer.getOffset().value_or(0));
+    root.rows = static_cast<int64_t>(buffer.getRows().value_or(0));
+    if (root.rows) // behind all others
+      root.base = e.at(e.at(arena, e.mul(capacity, static_cast<int64_t>(buffer->getParentOfType<task::ProgramOp>().getArena().value_or(0)))), offset);
+    else
+      root.base = e.at(arena, e.mul(capacity, offset));
     root.rowBytes = e.c((task::getRowBytes(type) + 63) / 64 * 64);
   } else if (auto plane = dyn_cast<task::PlaneOp>(def)) {
     root = this->root(plane.getBuffer());
@@ -74,6 +79,8 @@ Value PhaseContext::row(Value memoryValue, Value row) {
     return root.base;
   if (root.column)
     row = e.widen(e.load(e.i32(), e.at(root.column, e.mul(row, 4))));
+  if (root.rows)
+    row = e.rem(row, root.rows);
   Value address = e.at(root.base, e.mul(row, root.rowBytes));
   if (root.knob)
     address = e.at(field(address, offsetof(loopc_sequence, knobs), e.ptrType()), root.offset);

@@ -36,6 +36,7 @@ struct Root {
   mlir::Value column;     ///< ptr to i32 [lanes] that replaces the row number, or null
   bool knob = false;      ///< base is the array of sequence records; `offset` bytes into its knobs
   int64_t offset = 0;
+  int64_t rows = 0; ///< row r is row r modulo this; 0: it is row r
 };
 
 class PhaseContext {

@@ -64,6 +64,7 @@ public:
     // What the caller must provide, for the metadata.
     auto set = [&](StringRef key, int64_t value) { func->setAttr(key, e.b.getI64IntegerAttr(value)); };
     set("loopc.arena_row_bytes", program.getArena().value_or(0));
+    set("loopc.arena_bytes", program.getFixed().value_or(0));
     set("loopc.syncs", program.getSyncs().value_or(0));
     set("loopc.scratch_bytes", scratch.bytes + 64 * count);
     set("loopc.scratch_row_bytes", 4 * count);
@@ -126,6 +127,20 @@ private:
       indices.map(layers.getBody().getArgument(0), layer);
       emitBlock(layers.getBody().front());
       jump(head, e.add(turn, 1));
+      enter(after);
+      return;
+    }
+    if (auto chunks = dyn_cast<task::ChunksOp>(op)) {
+      auto [base, count] = listOf[chunks.getList()];
+      Block *head = newBlock({e.i64()}), *body = newBlock(), *after = newBlock();
+      jump(head, e.c(0));
+      enter(head);
+      Value first = head->getArgument(0), rows = e.c(static_cast<int64_t>(chunks.getRows()));
+      branch(e.cmp(arith::CmpIPredicate::slt, first, count), body, after);
+      enter(body);
+      listOf[chunks.getBody().getArgument(0)] = {e.at(base, e.mul(first, 4)), e.min(rows, e.sub(count, first))};
+      emitBlock(chunks.getBody().front());
+      jump(head, e.add(first, rows));
       enter(after);
       return;
     }

@@ -12,15 +12,16 @@ def Task_BufferOp : Task_Op<"buffer"> {
   let summary = "row buffer in the arena; `offset` (bytes per row of capacity) is the memory plan's";
   let description = [{
     With `planes` it is that many buffers one behind the other, named by `task.plane`; pages that no iteration reaches
-    are never touched.
+    are never touched. With `rows` it has so many rows only, whatever the capacity: row r is row r modulo `rows`, and
+    `offset` is bytes behind the other buffers.
 
     ```mlir
     %x = task.buffer at 3072 : !task.mem<768, f32>
     ```
   }];
-  let arguments = (ins OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$planes);
+  let arguments = (ins OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$planes, OptionalAttr<I64Attr>:$rows);
   let results = (outs Task_MemType:$result);
-  let assemblyFormat = "(`at` $offset^)? (`planes` $planes^)? attr-dict `:` type($result)";
+  let assemblyFormat = "(`at` $offset^)? (`planes` $planes^)? (`rows` $rows^)? attr-dict `:` type($result)";
 }
 def Task_PlaneOp : Task_Op<"plane", [Pure, AllTypesMatch<["buffer", "result"]>]> {
   let summary = "one plane of a buffer that has several";
@@ -133,7 +134,7 @@ class Task_RegionOp<string mnemonic, list<Trait> traits = []>
 def Task_ProgramOp : Task_RegionOp<"program", [Symbol, IsolatedFromAbove, NoRegionArguments]> {
   let summary = "the body of one worker of one stage";
   let description = [{
-    `arena` bytes per row of capacity, `syncs` and `pool` (index in loopc_memory, -1: none) are the passes'.
+    `arena` bytes per row of capacity and `fixed` bytes behind them, `syncs` and `pool` (index in loopc_memory, -1: none) are the passes'.
 
     ```mlir
     task.program @prelude pool 0 arena 3072 syncs 1 {
@@ -142,9 +143,9 @@ def Task_ProgramOp : Task_RegionOp<"program", [Symbol, IsolatedFromAbove, NoRegi
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$pool, OptionalAttr<I64Attr>:$arena, OptionalAttr<I64Attr>:$syncs);
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$pool, OptionalAttr<I64Attr>:$arena, OptionalAttr<I64Attr>:$fixed, OptionalAttr<I64Attr>:$syncs);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `pool` $pool (`arena` $arena^)? (`syncs` $syncs^)? $body attr-dict";
+  let assemblyFormat = "$sym_name `pool` $pool (`arena` $arena^)? (`fixed` $fixed^)? (`syncs` $syncs^)? $body attr-dict";
 }
 def Task_AllOp : Task_Op<"all", [Pure]> {
   let summary = "all rows of the call";
@@ -203,6 +204,21 @@ def Task_TurnsOp : Task_RegionOp<"turns"> {
   let arguments = (ins Task_ListType:$list, Task_MemType:$limit, Optional<Task_MemType>:$first, UnitAttr:$backward);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "`of` $list `limit` $limit `:` type($limit) (`first` $first^ `:` type($first))? (`backward` $backward^)? $body attr-dict";
+}
+def Task_ChunksOp : Task_RegionOp<"chunks"> {
+  let summary = "the rows of a list in pieces of `rows`: what is wide is held for one piece only";
+  let description = [{
+    ```mlir
+    // with %all : !task.list
+    task.chunks 256 of %all {
+    ^bb0(%some: !task.list):
+      task.sync 0
+    }
+    ```
+  }];
+  let arguments = (ins I64Attr:$rows, Task_ListType:$list);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$rows `of` $list $body attr-dict";
 }
 def Task_IfOp : Task_RegionOp<"if", [NoRegionArguments]> {
   let summary = "phases that run if a condition, equal in every worker, holds";

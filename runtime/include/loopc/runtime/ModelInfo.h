@@ -101,7 +101,8 @@ struct PoolInfo {
 
 struct StageInfo {
   Stage stage = Stage::Prelude;
-  uint64_t arenaRowBytes = 0;   ///< arena bytes = capacity * arenaRowBytes
+  uint64_t arenaRowBytes = 0;   ///< arena bytes = capacity * arenaRowBytes + arenaBytes
+  uint64_t arenaBytes = 0;
   uint64_t scratchBytes = 0;    ///< private memory of a worker ...
   uint64_t scratchRowBytes = 0; ///< ... + capacity * this
   uint32_t syncs = 0;
