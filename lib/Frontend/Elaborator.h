@@ -3,6 +3,7 @@
 #ifndef LOOPC_LIB_FRONTEND_ELABORATOR_H
 #define LOOPC_LIB_FRONTEND_ELABORATOR_H
 
+#include "LossForm.h"
 #include "SizeExpr.h"
 #include "loopc/Frontend/Sema.h"
 
@@ -116,6 +117,13 @@ struct Continuation {
   size_t next = 0;
 };
 
+/// Values that a region passes on: their names, what they are before it, their arguments and yields.
+struct Carried {
+  std::vector<std::string> names;
+  std::vector<ValueId> initial;
+  ProgramRegion region;
+};
+
 struct LoopContext {
   uint32_t loop = kNone; ///< Program::loops
   size_t indexVar = 0;
@@ -128,6 +136,15 @@ struct LoopContext {
     bool fromState = false; ///< starts as the loop's state of that name
   };
   std::vector<Previous> previous;
+  /// States made by a section's folds over iterations and its `prev`: numbers that are zero at the start.
+  struct Trace {
+    const Expr *fold = nullptr; ///< null: of `prev`
+    std::string name;           ///< what `prev` reads
+    ValueId argument = kNone, yield = kNone;
+  };
+  std::vector<Trace> traces;
+  std::string tracing; ///< while a section's folds are elaborated: how their states are called
+  const struct Carried *carried = nullptr;
   std::vector<ValueId> exits;
   /// What exits evaluate beside the iteration, only where a test is due: `prev` of a test, what stands behind the loop.
   struct Check {
@@ -341,6 +358,7 @@ private:
   Val builtinRoundUp(Arguments &args);
   Val builtinPrev(Arguments &args);
   Val builtinEntropy(Arguments &args);
+  Val entropyTerm(const Val &p, SourceRange range);
   Val builtinPow(Arguments &args);
   Val builtinLen(Arguments &args);
   Val reduceValue(Fn fn, ValueId value, const std::vector<size_t> &axes, SourceRange range);
@@ -396,11 +414,6 @@ private:
   Val previousInExit(const NameExpr &name, const Expr *start, SourceRange range);
   ValueId finishCheck(SourceRange range);
   std::optional<KvPolicy> kvPolicy(const LoopStmt &stmt);
-  struct Carried {
-    std::vector<std::string> names;
-    std::vector<ValueId> initial;
-    ProgramRegion region;
-  };
   /// Makes region arguments for the carried names, runs `body` in a scope of its own and fills in the yields.
   bool inRegion(Carried &carried, const std::function<void()> &body, SourceRange range, const char *what);
   void finishRegion(Carried &carried, ProgramOp &op, bool prune);
@@ -426,12 +439,21 @@ private:
   Val elementAt(ValueId of, const std::vector<int64_t> &index, SourceRange range);
   Val counted(const ProgramAxis &axis, SourceRange range);
 
-  // SemaTrain.cpp, SemaCheckpoint.cpp
+  // SemaTrace.cpp
+  void elaborateTraces(const LoopStmt &stmt);
+  bool elaborateFold(const Expr &fold);
+  std::vector<const Stmt *> behindLoop(std::set<std::string> wanted) const;
+  ValueId addTrace(const Expr *fold, std::string name);
+  Val previousInTrace(const NameExpr &name, const Expr *startExpr, SourceRange range);
+  Val traceOf(const Expr &fold);
+
+  // SemaTrain.cpp, SemaLoss.cpp, SemaOptimize.cpp, SemaCheckpoint.cpp
   void elaborateTrain(const TrainStmt &stmt);
   void elaborateLoss(const TrainStmt &stmt);
   void elaborateUpdate(const TrainStmt &stmt, ProgramTraining &made);
-  Val meanOfLabelled(const ReduceExpr &expr, const Val &body);
+  Val meanOfLabelled(const Expr *where, const Val &body, SourceRange range);
   Val crossEntropy(const CallExpr &call);
+  std::optional<Val> lossOperator(const std::string &name, const CallExpr &call);
   bool selectorMatches(const std::string &selector, const ProgramWeight &weight, const std::string &name) const;
   bool knownSegments(const std::string &selector, uint32_t end) const;
   void buildCheckpoints();
@@ -470,6 +492,7 @@ private:
   std::vector<ProgramRegion *> regions;
   int choices = 0; ///< `where`s around whose condition is not the same for the whole run
   bool training = false; ///< in a loss: tokens have labels
+  std::map<const Expr *, std::vector<ValueId>> traceSums; ///< folds over iterations: what the loop left
   std::vector<IndexVar> indexVars;
   std::vector<IndexPtr> conditions;
   std::vector<PathSegment> path;

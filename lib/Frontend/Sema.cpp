@@ -127,8 +127,30 @@ void Elaborator::finishOutputs() {
   }
 }
 
+/// Of a loop, the states that sections trace and that nothing reads: those of a section go together.
+static void removeTraces(const Program &program, ProgramOp &op, const std::vector<bool> &used) {
+  ProgramRegion &body = op.regions[0];
+  const size_t lead = body.arguments.size() - op.results.size();
+  auto section = [&](size_t k) {
+    const std::string &name = program.values[body.arguments[lead + k]].name;
+    return name.rfind("trace.", 0) == 0 ? name.substr(0, name.rfind('.')) : std::string();
+  };
+  std::set<std::string> read;
+  for (size_t k = 0; k < op.results.size(); ++k)
+    if (used[op.results[k]])
+      read.insert(section(k));
+  for (size_t k = op.results.size(); k-- > 0;)
+    if (const std::string name = section(k); !name.empty() && !read.count(name)) {
+      const auto at = static_cast<std::ptrdiff_t>(k);
+      op.results.erase(op.results.begin() + at);
+      op.operands.erase(op.operands.begin() + at);
+      body.yields.erase(body.yields.begin() + at);
+      body.arguments.erase(body.arguments.begin() + static_cast<std::ptrdiff_t>(lead) + at);
+    }
+}
+
 /// Removes operations that nothing reads. Which weights exist was decided before: a weight stays although its read goes.
-static void removeDead(ProgramRegion &region, std::vector<bool> &used) {
+static void removeDead(const Program &program, ProgramRegion &region, std::vector<bool> &used) {
   auto mark = [&](ValueId value) {
     if (value != kNone)
       used[value] = true;
@@ -143,13 +165,36 @@ static void removeDead(ProgramRegion &region, std::vector<bool> &used) {
                         std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) { return used[v]; });
     if (!needed)
       continue;
+    if (op.kind == OpKind::Loop)
+      removeTraces(program, op, used);
     for (ProgramRegion &inner : op.regions)
-      removeDead(inner, used);
+      removeDead(program, inner, used);
     for (ValueId operand : op.operands)
       mark(operand);
     kept.push_back(std::move(op));
   }
   region.ops.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
+}
+
+/// Without gradients a value that stops them is what it stops, and a choice between equals is no choice.
+static void forgetStops(ProgramRegion &region, std::vector<ValueId> &stands) {
+  auto replace = [&](ValueId &value) {
+    if (value != kNone)
+      value = stands[value];
+  };
+  for (ProgramOp &op : region.ops) {
+    for (ValueId &operand : op.operands)
+      replace(operand);
+    if (op.kind == OpKind::StopGradient)
+      stands[op.results[0]] = op.operands[0];
+    else if (op.kind == OpKind::Select && op.operands[1] == op.operands[2])
+      stands[op.results[0]] = op.operands[1];
+    for (ProgramRegion &inner : op.regions)
+      forgetStops(inner, stands);
+  }
+  for (ValueId &value : region.yields)
+    replace(value);
+  replace(region.exit);
 }
 
 static void collectDeferred(const ProgramRegion &region, std::vector<DeferredConstruct> &deferred) {
@@ -162,11 +207,15 @@ static void collectDeferred(const ProgramRegion &region, std::vector<DeferredCon
 }
 
 void Elaborator::eliminateDeadOps() {
+  std::vector<ValueId> stands(program.values.size());
+  for (ValueId value = 0; value < stands.size(); ++value)
+    stands[value] = value;
+  forgetStops(program.body, stands);
   std::vector<bool> used(program.values.size(), false);
-  removeDead(program.body, used);
+  removeDead(program, program.body, used);
   for (ProgramTraining &one : program.trainings) {
     used.assign(program.values.size(), false);
-    removeDead(one.body, used);
+    removeDead(program, one.body, used);
   }
   collectDeferred(program.body, program.deferred);
 }

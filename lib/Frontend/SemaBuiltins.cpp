@@ -55,8 +55,9 @@ const std::set<std::string> &Elaborator::deferredBuiltins() {
 Val Elaborator::callBuiltin(const std::string &name, const CallExpr &call, const ProgramType *expected,
                             const std::vector<PathSegment> *instance, const CallExpr *statics) {
   auto found = builtins().find(name);
-  if (training && name == "cross_entropy")
-    return crossEntropy(call);
+  if (training)
+    if (std::optional<Val> made = lossOperator(name, call))
+      return *made;
   if (found == builtins().end()) {
     if (deferredBuiltins().count(name)) {
       for (const Argument &argument : call.args)
@@ -383,8 +384,13 @@ Val Elaborator::builtinEmbed(Arguments &args) {
   type.scope = typeOf(id).scope;
   type.axes = {{name.empty() ? "1" : name, columns}};
   ValueId table = param(*weight, {*rows, type.axes[0]}, args.range);
-  ValueId row = emitValue(OpKind::Embed, type, {id, table}, args.range);
-  return Val::ofRuntime(reshape(row, (*results)[0], args.range));
+  Val row = Val::ofRuntime(emitValue(OpKind::Embed, type, {id, table}, args.range));
+  if (const Val padding = has(args, "padding") ? named(args, "padding") : Val::make(Kind::None); !padding.is(Kind::None)) {
+    // The row of this id stays as it is in training.
+    const Val fixed = Val::ofRuntime(emitValue(OpKind::StopGradient, type, {row.ref}, args.range));
+    row = select(binary(Fn::Eq, Val::ofRuntime(id), padding, args.range, args.range, args.range), fixed, row, args.range);
+  }
+  return row.poison() ? Val() : Val::ofRuntime(reshape(row.ref, (*results)[0], args.range));
 }
 
 Val Elaborator::builtinNorm(Arguments &args) {

@@ -417,6 +417,8 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
   static const std::map<std::string, Fn> functions = {
       {"sum", Fn::Sum},       {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin}, {"argmax", Fn::ArgMax},
       {"norm", Fn::NormL2}, {"any", Fn::Any},   {"all", Fn::All},       {"count", Fn::Count}};
+  if (training && traceSums.count(&expr))
+    return traceOf(expr);
   Val body = evaluate(expr.body.get());
   if (body.poison())
     return {};
@@ -459,7 +461,7 @@ Val Elaborator::evaluateReduce(const ReduceExpr &expr) {
     axes.push_back(at);
   }
   if (training && crosses)
-    return meanOfLabelled(expr, Val::ofRuntime(value));
+    return meanOfLabelled(expr.where.get(), Val::ofRuntime(value), expr.range);
   auto fn = functions.find(expr.op.text);
   // Over the tokens that are taken in together.
   static const std::map<std::string, Fn> folds = {{"sum", Fn::Sum}, {"mean", Fn::Mean}, {"max", Fn::ReduceMax}, {"min", Fn::ReduceMin},
@@ -558,8 +560,8 @@ Val Elaborator::evaluateIndex(const IndexExpr &expr) {
     }
   }
   Val base = evaluate(expr.base.get());
-  if (base.poison())
-    return {};
+  if (base.poison() || (!loops.empty() && !loops.back().tracing.empty())) // of this iteration
+    return base;
   if (!base.is(Kind::Runtime)) {
     error(ErrorCode::L0207, expr.range, "expected a value with a history before `[`, but got " + describe(base));
     return {};

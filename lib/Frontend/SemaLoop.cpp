@@ -345,6 +345,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
   context.continuation = continuations.size();
   context.environmentDepth = environments.size();
   context.firstValue = static_cast<ValueId>(program.values.size());
+  context.carried = &carried;
   loops.push_back(context);
   ValueId exit = kNone;
   std::vector<ValueId> previousYields;
@@ -357,6 +358,7 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
         elaborateStatements(stmt.body.statements);
         if (solver)
           endSolve(*solver);
+        elaborateTraces(stmt);
         for (LoopContext::Previous &previous : loops.back().previous) {
           Binding *binding = lookup(previous.name);
           ValueId value = kNone;
@@ -432,6 +434,13 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
       carried.region.arguments.push_back(kept.argument);
       carried.region.yields.push_back(kept.yield);
     }
+  for (const LoopContext::Trace &trace : context.traces) {
+    const ProgramValue argument = program.values[trace.argument];
+    carried.names.push_back(argument.name);
+    carried.initial.push_back(constant(0, argument.type, stmt.range));
+    carried.region.arguments.push_back(trace.argument);
+    carried.region.yields.push_back(trace.yield);
+  }
   carried.region.exit = exit;
   if (stmt.clause("kv") && program.loops[loopId].kv.map != "recompute" && !usesSite(carried.region) && !program.loops[loopId].hasExit)
     diags.warning(ErrorCode::L0412, stmt.clause("kv")->range, "nothing in this loop attends, so there are no keys and values to keep");
@@ -440,6 +449,11 @@ void Elaborator::elaborateLoop(const LoopStmt &stmt) {
   op.loc = loc(stmt.range);
   op.ref = loopId;
   finishRegion(carried, op, true);
+  const std::vector<ValueId> &results = regions.back()->ops.back().results;
+  for (size_t k = 0; k < context.traces.size(); ++k)
+    if (context.traces[k].fold)
+      traceSums[context.traces[k].fold].push_back(results[results.size() - context.traces.size() + k]);
+  carried.names.resize(carried.names.size() - context.traces.size());
   program.loops[loopId].states = carried.names;
 }
 

@@ -2,63 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Elaborator.h"
-#include "loopc/Frontend/ASTVisit.h"
 
 #include <algorithm>
 
 namespace loopc::frontend::sema {
 
-namespace {
-
-/// What a loss may be made of in this version. A name that a line of the section gives a value stands for that line.
-struct LossForm {
-  std::map<std::string, const Expr *> lines;
-  std::set<std::string> needed;
-  std::function<bool(const std::string &)> known;
-
-  bool runs(const Expr &expr) {
-    if (const auto *name = as<NameExpr>(&expr)) {
-      auto line = lines.find(name->name);
-      if (line == lines.end())
-        return name->name == "label" || name->name == "next_token" || known(name->name);
-      return !needed.insert(name->name).second || runs(*line->second);
-    }
-    if (const auto *call = as<CallExpr>(&expr)) {
-      const auto *callee = as<NameExpr>(call->callee);
-      return callee && callee->name == "cross_entropy" && call->args.size() == 2 &&
-             std::all_of(call->args.begin(), call->args.end(),
-                         [&](const Argument &a) { return a.name.empty() && runs(*a.value); });
-    }
-    if (const auto *reduce = as<ReduceExpr>(&expr)) {
-      const auto *axis = reduce->axes.size() == 1 ? as<NameExpr>(reduce->axes[0]) : nullptr;
-      return reduce->op.text == "mean" && axis && axis->name == "tokens" && (!reduce->where || runs(*reduce->where)) &&
-             runs(*reduce->body);
-    }
-    if (expr.kind != ExprKind::Number && expr.kind != ExprKind::If && expr.kind != ExprKind::Unary &&
-        expr.kind != ExprKind::Binary)
-      return false;
-    bool all = true;
-    ast::forEachChild(expr, [&](const auto &child) {
-      if constexpr (std::is_base_of_v<Expr, std::decay_t<decltype(child)>>)
-        all = all && runs(child);
-    });
-    return all;
-  }
-};
-
-} // namespace
-
 // The rest of a section, and a loss of other forms, is checked by its names only; its program does not exist.
 void Elaborator::elaborateLoss(const TrainStmt &stmt) {
+  const TrainLines lines(stmt);
   LossForm form;
+  form.lines = lines.named;
   form.known = [&](const std::string &name) { return lookup(name) != nullptr || slots.count(name) || isWord(name); };
-  const LossStmt *loss = nullptr;
-  for (const StmtPtr &child : stmt.body.statements) {
-    if (const auto *bind = as<BindStmt>(child); bind && bind->targets.size() == 1 && bind->values.size() == 1)
-      form.lines[bind->targets[0].name.text] = bind->values[0].get();
-    if (const auto *found = as<LossStmt>(child))
-      loss = found;
-  }
+  form.summed = [&](const Expr &expr) { return traceSums.count(&expr) != 0; };
+  const LossStmt *loss = lines.loss;
   if (!loss || !form.runs(*loss->value))
     return;
   ProgramTraining made;
@@ -89,20 +45,60 @@ void Elaborator::elaborateLoss(const TrainStmt &stmt) {
 }
 
 /// Tokens without a label are no part of a loss.
-Val Elaborator::meanOfLabelled(const ReduceExpr &expr, const Val &body) {
+Val Elaborator::meanOfLabelled(const Expr *where, const Val &body, SourceRange range) {
   ProgramType id;
   id.element = ElementType::Int;
-  Val counted = expr.where ? evaluate(expr.where.get())
-                           : binary(Fn::Ge, Val::ofRuntime(emitValue(OpKind::Label, id, {}, expr.range)), Val::ofInt(0),
-                                    expr.range, expr.range, expr.range);
-  Val weight = select(counted, Val::ofFloat(1), Val::ofFloat(0), expr.range);
-  if (weight.poison())
+  Val counted = where ? evaluate(where)
+                      : binary(Fn::Ge, Val::ofRuntime(emitValue(OpKind::Label, id, {}, range)), Val::ofInt(0), range,
+                               range, range);
+  Val weight = select(counted, Val::ofFloat(1), Val::ofFloat(0), range);
+  Val terms = binary(Fn::Mul, body, weight, range, range, range);
+  if (weight.poison() || terms.poison())
     return {};
   auto total = [&](const Val &value) {
-    return foldValue(Fn::Sum, materialise(value, expr.range), ValueScope::Run, expr.range);
+    return foldValue(Fn::Sum, materialise(value, range), ValueScope::Run, range);
   };
-  Val terms = binary(Fn::Mul, body, weight, expr.range, expr.range, expr.range);
-  return binary(Fn::Div, total(terms), total(weight), expr.range, expr.range, expr.range);
+  return binary(Fn::Div, total(terms), total(weight), range, range, range);
+}
+
+/// Operators that only training sections have; none: a name of other places.
+std::optional<Val> Elaborator::lossOperator(const std::string &name, const CallExpr &call) {
+  const SourceRange range = call.range;
+  auto argument = [&](size_t k) { return evaluate(call.args[k].value.get()); };
+  auto made = [&](Fn fn, const Val &a, const Val &b) {
+    return a.poison() || b.poison() ? Val() : binary(fn, a, b, range, range, range);
+  };
+  if (name == "cross_entropy")
+    return crossEntropy(call);
+  if (name == "mean" && call.args.size() == 2)
+    return meanOfLabelled(nullptr, argument(0), range);
+  if (name == "stop_gradient") {
+    const ValueId value = materialise(argument(0), range);
+    return value == kNone ? Val() : Val::ofRuntime(emitValue(OpKind::StopGradient, typeOf(value), {value}, range));
+  }
+  if (name == "last") { // iteration of the loop around
+    const ProgramLoop &loop = program.loops[loops.back().loop];
+    Val count = Val::ofInt(loop.fixedCount);
+    if (loop.countOption != kNone) {
+      count = Val::make(Kind::Option);
+      count.ref = loop.countOption;
+    }
+    return made(Fn::Sub, count, Val::ofInt(1));
+  }
+  if (name == "bce") { // of a probability and what it should be
+    Val p = argument(0), wanted = argument(1);
+    for (const Argument &a : call.args)
+      if (a.name.text == "clamp") {
+        const Val least = evaluate(a.value.get());
+        p = made(Fn::Min, made(Fn::Max, p, least), made(Fn::Sub, Val::ofFloat(1), least));
+      }
+    auto log = [&](const Val &x) { return x.poison() ? Val() : unary(Fn::Log, x, range); };
+    const Val yes = made(Fn::Mul, wanted, log(p)),
+              no = made(Fn::Mul, made(Fn::Sub, Val::ofFloat(1), wanted), log(made(Fn::Sub, Val::ofFloat(1), p)));
+    const Val sum = made(Fn::Add, yes, no);
+    return sum.poison() ? Val() : unary(Fn::Neg, sum, range);
+  }
+  return std::nullopt;
 }
 
 Val Elaborator::crossEntropy(const CallExpr &call) {

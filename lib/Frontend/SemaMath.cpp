@@ -395,18 +395,25 @@ Val Elaborator::builtinPow(Arguments &args) {
   return second ? binary(Fn::Pow, evaluate(first), evaluate(second), args.range, first->range, second->range) : Val();
 }
 
+/// -p log p
+Val Elaborator::entropyTerm(const Val &p, SourceRange range) {
+  Val safe = binary(Fn::Max, p, Val::ofFloat(1e-10), range, range, range);
+  Val term = safe.poison() ? Val() : binary(Fn::Mul, p, unary(Fn::Log, safe, range), range, range, range);
+  return term.poison() ? Val() : unary(Fn::Neg, term, range);
+}
+
 Val Elaborator::builtinEntropy(Arguments &args) {
   if (!args.positional.empty() && as<OverExpr>(args.positional[0]->value)) {
+    if (training && traceSums.count(args.call))
+      return traceOf(*args.call);
     defer("`entropy` over iterations", args.range);
     return {};
   }
   ValueId p = operand(args, 0, "probabilities");
   if (p == kNone || typeOf(p).axes.empty())
     return {};
-  Val value = Val::ofRuntime(p);
-  Val safe = binary(Fn::Max, value, Val::ofFloat(1e-10), args.range, args.range, args.range);
-  Val term = binary(Fn::Mul, value, unary(Fn::Log, safe, args.range), args.range, args.range, args.range);
-  return term.poison() ? Val() : unary(Fn::Neg, reduceValue(Fn::Sum, term.ref, {typeOf(term.ref).axes.size() - 1}, args.range), args.range);
+  Val term = entropyTerm(Val::ofRuntime(p), args.range);
+  return term.poison() ? Val() : reduceValue(Fn::Sum, term.ref, {typeOf(term.ref).axes.size() - 1}, args.range);
 }
 
 /// `prev(v, start)`: v at its previous evaluation in the innermost loop; one more state of that loop.
@@ -426,6 +433,8 @@ Val Elaborator::builtinPrev(Arguments &args) {
         .help("bind the expression to a name first");
     return {};
   }
+  if (!loops.back().tracing.empty())
+    return previousInTrace(*name, startExpr, args.range);
   if (loops.back().inExit && regions.size() == loops.back().regionDepth + 1 &&
       environments.size() == loops.back().environmentDepth)
     return previousInExit(*name, startExpr, args.range);

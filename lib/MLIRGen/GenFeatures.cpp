@@ -49,6 +49,8 @@ FailureOr<Value> Generator::feature(const Op &op) {
     return Value(loop::LabelOp::create(b, loc, RankedTensorType::get({}, b.getI32Type())));
   case OpKind::CrossEntropy:
     return Value(loop::CrossEntropyOp::create(b, loc, tensor(result), value(op, 0), value(op, 1)));
+  case OpKind::StopGradient:
+    return Value(loop::StopGradientOp::create(b, loc, tensor(result), value(op, 0)));
   case OpKind::Position:
     return Value(loop::PositionOp::create(b, loc, RankedTensorType::get({}, b.getI32Type())));
   case OpKind::Option:

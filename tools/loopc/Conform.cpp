@@ -193,7 +193,7 @@ int runConform(const ConformOptions &options) {
         continue;
       }
       if (training) {
-        if (program->trainings.empty()) {
+        if (!sectionOf(plan, *program)) {
           reporter.whole(files, "unsupported", "the spec has no `train` section whose loss this version runs");
           continue;
         }

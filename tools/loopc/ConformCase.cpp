@@ -357,6 +357,8 @@ private:
         plan.settings.push_back({action.name, &action.expr, captures});
       } else if (entries.count(action.name)) {
         plan.spec.set.push_back(action.name + "=" + settingText(words::evaluate(table, action.expr, captures)));
+      } else if (action.name == "section" && isTraining(files.kind)) {
+        plan.section = settingText(words::evaluate(table, action.expr, captures));
       } else if (action.name == "window" && isTraining(files.kind)) {
         plan.window = CasePlan::Use{&action.expr, captures};
       } else if (action.name == "updates" && files.kind == "train-run") {

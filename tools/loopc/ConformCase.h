@@ -82,6 +82,7 @@ struct CasePlan {
   std::optional<Use> exitAfter, minLoops, checkEvery;
   bool together = false, lastCheck = false, untested = false;
   std::optional<CaseTensor> labels;
+  std::string section;        ///< of training: the name of the section; none: the first whose loss runs
   std::optional<Use> window;  ///< of training: the last iterations that a gradient passes; none: all
   std::optional<Use> updates; ///< of a training run: the last steps, which change the weights; none: all
   std::vector<Setting> rates; ///< of a training run: numbers in place of those of the section's optimizers
@@ -183,6 +184,8 @@ struct TensorResult {
 TensorResult compareOutput(const CaseOutput &output, const words::Table &table, const CaseRuns &runs,
                            const std::vector<int64_t> &cuts);
 inline bool isTraining(const std::string &kind) { return kind == "train-step" || kind == "train-run"; }
+/// The section that a case trains by; null: its loss does not run.
+const frontend::ProgramTraining *sectionOf(const CasePlan &plan, const frontend::Program &program);
 /// Training of a case: its losses with the gradients, or with the weights at its end.
 std::vector<TensorResult> runTraining(const CasePlan &plan, const words::Table &table, const SpecText &spec,
                                       const frontend::Program &program, TargetOptions target);

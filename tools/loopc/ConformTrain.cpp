@@ -51,7 +51,7 @@ std::vector<interp::SourceChunk> sequencesOf(const StepData &data) {
     failExpected(data.labels->name, "a label for every token", std::to_string(data.labels->values.size()) + " labels");
   std::vector<interp::SourceChunk> result(static_cast<size_t>(batch));
   for (int64_t b = 0; b < batch; ++b)
-    for (int64_t s = 0; s < used; ++s) {
+    for (int64_t s = 0; s < used && data.tokens.values[size_t(b * length + s)] >= 0; ++s) { // a short one is padded
       result[size_t(b)].tokens.push_back(int32_t(data.tokens.values[size_t(b * length + s)]));
       result[size_t(b)].labels.push_back(int32_t(data.labels ? data.labels->values[size_t(b * length + s)]
                                                              : data.tokens.values[size_t(b * length + s + 1)]));
@@ -63,6 +63,8 @@ interp::SequenceConfig configOfSequence(const CasePlan &plan, const words::Table
                                         const frontend::Program &program, const StepData &data, int64_t b) {
   interp::SequenceConfig config;
   config.exit = interp::ExitUse::Off;
+  if (size_t(b) < plan.prefixes.size())
+    config.prefix = plan.prefixes[size_t(b)];
   if (plan.window)
     config.window = int64_t(words::evaluateNumber(table, *plan.window->expr, data.scope(plan.window->scope, b)));
   for (const CasePlan::Setting &setting : plan.settings) {
@@ -127,7 +129,7 @@ private:
 class Updates {
 public:
   Updates(const CasePlan &plan, const words::Table &table, const frontend::Program &program)
-      : plan(plan), table(table), program(program), section(program.trainings[0]) {}
+      : plan(plan), table(table), program(program), section(*sectionOf(plan, program)) {}
 
   void apply(const interp::Gradients &gradients, double norm, int64_t update, const StepData &data,
              std::map<std::string, std::vector<double>> &weights) {
@@ -253,6 +255,13 @@ TensorResult compareElements(const CaseOutput &output, const std::vector<double>
   return result;
 }
 
+const frontend::ProgramTraining *sectionOf(const CasePlan &plan, const frontend::Program &program) {
+  for (const frontend::ProgramTraining &one : program.trainings)
+    if (plan.section.empty() || one.name == "train." + plan.section)
+      return &one;
+  return nullptr;
+}
+
 std::vector<TensorResult> runTraining(const CasePlan &plan, const words::Table &table, const SpecText &spec,
                                       const frontend::Program &program, TargetOptions target) {
   WeightOptions options;
@@ -282,7 +291,7 @@ std::vector<TensorResult> runTraining(const CasePlan &plan, const words::Table &
     std::vector<interp::SequenceConfig> configs;
     for (size_t b = 0; b < sequences.size(); ++b)
       configs.push_back(configOfSequence(plan, table, program, data, int64_t(b)));
-    const std::string &name = program.trainings[0].name;
+    const std::string &name = sectionOf(plan, program)->name;
     if (!interpreted)
       runStep(name, request, target, params.now(program), sequences, configs, losses.emplace_back(), gradients);
     else if (!compilation->trainStep(name, params, sequences, configs, losses.emplace_back(), gradients, error))

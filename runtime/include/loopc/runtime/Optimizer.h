@@ -1,5 +1,13 @@
-// Optimizers: what a step does to one weight.
+// Optimizers: what an update does to one weight.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// An update of a model by a section (frontend::ProgramTraining) with the gradients of all weights:
+//   factor = clipFactor(root of the sum of squares of all gradients, section.clip->at(update)), 1 without a clip;
+//   every weight w with section.groupOf[w] != kNone (others are frozen) has a group section.groups[groupOf[w]]:
+//     kind = optimizerNamed(group.optimizer); for all group.settings: *settings.named(name) = value.at(update);
+//     settings.rate = section.schedule->at(update), 1 without a schedule;
+//     optimize(kind, settings, rows, columns, the weight, its gradient times factor, a state that stays with the weight).
+// `update` counts from 1. section.missing names what a number of the section reads and this version gives no value.
 #ifndef LOOPC_RUNTIME_OPTIMIZER_H
 #define LOOPC_RUNTIME_OPTIMIZER_H
 
