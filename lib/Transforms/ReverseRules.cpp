@@ -164,12 +164,24 @@ LogicalResult adjoint(ReduceOp op, Adjoints &in) {
   return success();
 }
 LogicalResult adjoint(FoldOp op, Adjoints &in) {
-  if (op.getKind() != ReduceKind::sum && op.getKind() != ReduceKind::mean)
+  bool extreme = op.getKind() == ReduceKind::max || op.getKind() == ReduceKind::min;
+  if (!extreme && op.getKind() != ReduceKind::sum && op.getKind() != ReduceKind::mean)
     return op.emitOpError("expected a reduction over tokens with a reverse rule, but got ")
            << stringifyReduceKind(op.getKind());
-  auto turned = cast<FoldOp>(in.builder.clone(*op));
-  turned.getInputMutable().assign(in.of(op.getResult()));
-  in.add(op.getInput(), turned.getResult());
+  auto folded = [&](Value value) {
+    auto turned = cast<FoldOp>(in.builder.clone(*op));
+    if (extreme)
+      turned.setKind(ReduceKind::sum);
+    turned.getInputMutable().assign(value);
+    return Term{&in, turned.getResult()};
+  };
+  Term d = folded(in.of(op.getResult()));
+  if (extreme) { // equal ones share
+    Term x{&in, op.getInput()}, y{&in, op.getResult()}, zero = like(x, 0);
+    Term chosen = select(compare(arith::CmpFPredicate::OEQ, x, y), zero + 1, zero);
+    d = d * chosen / folded(chosen.value);
+  }
+  in.add(op.getInput(), d.value);
   return success();
 }
 LogicalResult adjoint(SoftmaxOp op, Adjoints &in) {

@@ -159,6 +159,8 @@ INSTANTIATE_TEST_SUITE_P(
                                 " %y = loop.linear %y0, %U : (tensor<4xf32>, tensor<4x4xf32>) -> tensor<4xf32>\n"},
         Case{"fold", " %a = loop.fold mean %y0 : tensor<4xf32>\n %b = loop.fold sum batch %x : tensor<4xf32>\n"
                      " %y = arith.mulf %a, %b : tensor<4xf32>\n"},
+        Case{"fold_max", " %a = loop.fold max %y0 : tensor<4xf32>\n %b = loop.fold min batch %y0 : tensor<4xf32>\n"
+                         " %y = arith.mulf %a, %b : tensor<4xf32>\n"},
         Case{"cross_entropy", " %a = loop.cross_entropy %y0, %label : (tensor<4xf32>, tensor<i32>) -> tensor<f32>\n"
                               " %b = loop.broadcast %a dims [] : tensor<f32> -> tensor<4xf32>\n %y = arith.mulf %b, %g : tensor<4xf32>\n"},
         Case{"attend", " %q = loop.reshape %y0 : tensor<4xf32> -> tensor<2x2xf32>\n %k = loop.reshape %x : tensor<4xf32> -> tensor<2x2xf32>\n"
