@@ -60,7 +60,8 @@ std::vector<interp::SourceChunk> sequencesOf(const StepData &data) {
 }
 
 interp::SequenceConfig configOfSequence(const CasePlan &plan, const words::Table &table,
-                                        const frontend::Program &program, const StepData &data, int64_t b) {
+                                        const frontend::Program &program, const StepData &data, int64_t b,
+                                        int64_t tokens) {
   interp::SequenceConfig config;
   config.exit = interp::ExitUse::Off;
   if (size_t(b) < plan.prefixes.size())
@@ -83,6 +84,14 @@ interp::SequenceConfig configOfSequence(const CasePlan &plan, const words::Table
     given.values.assign(all.values.begin() + size * b, all.values.begin() + size * (b + 1));
     config.draws[name] = std::move(given);
   }
+  // Inputs with a default that nobody gave.
+  for (const frontend::ProgramDraw &draw : program.draws)
+    if (draw.law == frontend::DrawLaw::Constant && !draw.iteration && !config.draws.count(draw.name)) {
+      int64_t size = draw.type.scope == frontend::ValueScope::Token ? tokens : 1;
+      for (const frontend::ProgramAxis &axis : draw.type.axes)
+        size *= axis.size;
+      config.draws[draw.name].values.assign(size_t(size), float(draw.mean));
+    }
   return config;
 }
 
@@ -290,7 +299,7 @@ std::vector<TensorResult> runTraining(const CasePlan &plan, const words::Table &
     std::vector<interp::SourceChunk> sequences = sequencesOf(data);
     std::vector<interp::SequenceConfig> configs;
     for (size_t b = 0; b < sequences.size(); ++b)
-      configs.push_back(configOfSequence(plan, table, program, data, int64_t(b)));
+      configs.push_back(configOfSequence(plan, table, program, data, int64_t(b), int64_t(sequences[b].tokens.size())));
     const std::string &name = sectionOf(plan, program)->name;
     if (!interpreted)
       runStep(name, request, target, params.now(program), sequences, configs, losses.emplace_back(), gradients);
