@@ -237,9 +237,10 @@ std::optional<Program> Elaborator::run() {
         list += (list.empty() ? "" : ", ") + name;
     error(ErrorCode::L0707, {0, 0}, "expected an exit of this model" + (list.empty() ? std::string() : " (" + list + ")") + ", but got `" + input.exit + "`");
   }
-  if (!diags.hasErrors())
+  if (!diags.hasErrors()) {
     buildCheckpoints();
     buildOrigins();
+  }
   if (!diags.hasErrors())
     for (const TrainStmt *section : trainSections) {
       elaborateTrain(*section);

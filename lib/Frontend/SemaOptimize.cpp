@@ -99,6 +99,15 @@ void Elaborator::elaborateUpdate(const TrainStmt &stmt, ProgramTraining &made) {
     return std::any_of(set.include.begin(), set.include.end(), one) &&
            std::none_of(set.except.begin(), set.except.end(), one);
   };
+  for (const StmtPtr &child : stmt.body.statements) {
+    const auto *draw = as<DrawStmt>(child);
+    const auto *law = draw ? as<CallExpr>(draw->distribution) : nullptr;
+    const auto *name = law ? as<NameExpr>(law->callee) : nullptr;
+    if (draw && !(name && name->name == "fixed"))
+      made.drawn += (made.drawn.empty() ? "" : ", ") + sourceText(draw->range);
+    if (const auto *backprop = as<BackpropStmt>(child))
+      made.windowed |= backprop->mode != BackpropStmt::Mode::All;
+  }
   made.groupOf.assign(program.weights.size(), kNone);
   std::vector<bool> taken(program.weights.size(), false);
   for (const StmtPtr &child : stmt.body.statements)

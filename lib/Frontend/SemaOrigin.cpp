@@ -30,7 +30,7 @@ std::optional<MadeTensor> Elaborator::madeTensor(const Expr *expr, OriginName &n
     made.name = *filled;
     return made;
   }
-  if (const auto *number = as<NumberExpr>(expr)) {
+  if (as<NumberExpr>(expr)) {
     Val value = evaluate(expr);
     if (!value.is(Kind::Int) && !value.is(Kind::Float))
       return refuse("a number");

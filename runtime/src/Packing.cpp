@@ -375,30 +375,33 @@ std::vector<Table> describe(const ModelInfo &info, const loopc_params &params,
 
 } // namespace
 
-std::shared_ptr<const PackedParams> PackedParams::pack(const ModelInfo &info, const TensorSource &source,
-                                                       const PackOptions &options) {
+std::shared_ptr<PackedParams> PackedParams::pack(const ModelInfo &info, const TensorSource &source, const PackOptions &options) {
   std::shared_ptr<PackedParams> packed(new PackedParams);
   packed->allocate(info, options.hugePages);
+  packed->repack(info, source, options);
+  return packed;
+}
+
+void PackedParams::repack(const ModelInfo &info, const TensorSource &source, const PackOptions &options) {
   std::set<std::string> used;
-  std::vector<Table> tables =
-      describe(info, packed->abi(), [&](RowReader &reader, const ParamInfo &param, const ParamSourceInfo &from) {
-        const TensorView &view = source.get(reader.name);
-        used.insert(reader.name);
-        bool mixed = view.dtype == DType::Q4_K || view.dtype == DType::Q5_K || view.dtype == DType::Q6_K;
-        if ((param.stored || blockElements(param.dtype) > 1) && view.dtype != param.dtype && !(mixed && param.dtype == DType::KMix))
-          throw Error(view.file, "tensor " + view.name,
-                      "values of type " + std::string(dtypeName(param.dtype)) + ", as in the file that the model was compiled for",
-                      std::string(dtypeName(view.dtype)));
-        bindShape(reader, view, from);
-      });
+  std::vector<Table> filled = describe(info, abi(), [&](RowReader &reader, const ParamInfo &param, const ParamSourceInfo &from) {
+    const TensorView &view = source.get(reader.name);
+    used.insert(reader.name);
+    bool mixed = view.dtype == DType::Q4_K || view.dtype == DType::Q5_K || view.dtype == DType::Q6_K;
+    if ((param.stored || blockElements(param.dtype) > 1) && view.dtype != param.dtype && !(mixed && param.dtype == DType::KMix))
+      throw Error(view.file, "tensor " + view.name,
+                  "values of type " + std::string(dtypeName(param.dtype)) + ", as in the file that the model was compiled for",
+                  std::string(dtypeName(view.dtype)));
+    bindShape(reader, view, from);
+  });
+  unusedNames.clear();
   for (const TensorView &view : source.tensors())
     if (!used.count(view.name)) {
       if (options.refuseUnused)
         throw Error(view.file, "tensor " + view.name, "a parameter of the model that takes it", "none");
-      packed->unusedNames.push_back(view.name);
+      unusedNames.push_back(view.name);
     }
-  fillTables(tables, options.threads);
-  return packed;
+  fillTables(filled, options.threads);
 }
 
 std::shared_ptr<const PackedParams> PackedParams::random(const ModelInfo &info, uint64_t seed,

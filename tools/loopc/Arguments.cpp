@@ -83,6 +83,7 @@ struct Program {
   VerifyOptions verify;
   ImportOptions import;
   InitOptions init;
+  TrainOptions train;
 
   CLI::App &add(const char *name, const char *help, std::function<int()> body) {
     CLI::App *sub = app.add_subcommand(name, help);
@@ -98,6 +99,7 @@ struct Program {
     addCompileExplain();
     addRun();
     addMeasures();
+    addTrain();
   }
 
   void addCheckFormat() {
@@ -111,6 +113,29 @@ struct Program {
     CLI::App &f = add("fmt", "Bring specs into the canonical layout", [this] { return runFormat(format); });
     f.add_option("files", format.files, "Specs")->required()->type_name("FILES");
     f.add_flag("--check", format.check, "Change nothing; fail if a file would change");
+  }
+
+  void addTrain() {
+    CLI::App &t = add("train", "Train a model as its section `train` says; the same command with the same --out goes on", [this] { return runTrain(train); });
+    addSpec(t, train.spec);
+    t.add_option("--data", train.data, "Texts, JSON lines with `text`, or .bin files of token ids (u16, above 65,536 ids u32)")->required()->type_name("PATH");
+    t.add_option("--tokenizer", train.tokenizer, "A tokenizer.json, its directory, or `bytes`: ids are the bytes of the text")->type_name("PATH");
+    t.add_option("--out", train.out, "Directory of the run: metrics.jsonl and checkpoints")->required()->type_name("DIR");
+    t.add_option("--steps", train.steps, "Updates of the weights in all")->required()->check(CLI::PositiveNumber);
+    t.add_option("--batch", train.batch, "Sequences computed at a time")->check(CLI::Range(1, 65536))->capture_default_str();
+    t.add_option("--accumulate", train.accumulate, "Batches of one update")->check(CLI::Range(1, 65536))->capture_default_str();
+    t.add_option("--seq", train.sequence, "Tokens of a sequence")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    t.add_option("--from", train.from, "Weights to begin with (default: random ones)")->type_name("PATH");
+    t.add_option("--seed", train.seed, "Key of the first weights, of the order of the data and of draws")->capture_default_str();
+    addLoops(t, train.loops);
+    t.add_option("--window", train.window, "The last iterations that a gradient passes (default: all)")->check(CLI::PositiveNumber)->type_name("K");
+    t.add_option("--checkpoint-every", train.checkpointEvery, "Updates between checkpoints")->check(CLI::PositiveNumber)->capture_default_str();
+    t.add_option("--keep", train.keep, "Checkpoints that stay")->check(CLI::Range(1, 1000))->capture_default_str();
+    t.add_option("--valid", train.valid, "Data of which the loss is measured at every checkpoint")->type_name("PATH");
+    t.add_option("--valid-loops", train.validLoops, "Loop counts of that loss")->delimiter(',')->type_name("N,N");
+    t.add_option("--valid-windows", train.validWindows, "Sequences of that data")->check(CLI::PositiveNumber)->capture_default_str();
+    t.add_option("--threads", train.target.threads, "Worker threads (default: one for each CPU)")->check(CLI::Range(1, 1024));
+    t.add_flag("--no-cache", train.target.noCache, "Compile anew, and leave nothing behind");
   }
 
   void addCompileExplain() {

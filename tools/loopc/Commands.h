@@ -133,6 +133,18 @@ struct InitOptions {
   std::string from, as, out;
 };
 
+struct TrainOptions {
+  SpecOptions spec;
+  TargetOptions target;
+  std::vector<std::string> data, valid;
+  std::string tokenizer, out, from;
+  int64_t steps = 0, sequence = 256, batch = 8, accumulate = 1, checkpointEvery = 100, keep = 2;
+  std::optional<int> loops, window;
+  std::vector<int> validLoops; ///< none: as trained
+  int64_t validWindows = 16;
+  uint64_t seed = 1;
+};
+
 int runCheck(const CheckOptions &options);
 int runFormat(const FormatOptions &options);
 int runCompile(const CompileCommandOptions &options);
@@ -144,6 +156,7 @@ int runConform(const ConformOptions &options);
 int runVerify(const VerifyOptions &options);
 int runImport(const ImportOptions &options);
 int runInit(const InitOptions &options);
+int runTrain(const TrainOptions &options);
 
 /// Parses the command line and runs the command it names. Returns the exit status.
 int runCommandLine(int argc, const char *const *argv);

@@ -45,9 +45,9 @@ LoadedModel loadFile(const std::string &path, const TargetOptions &target, const
   std::shared_ptr<const rt::Artifact> artifact = rt::Artifact::load(path);
   rt::PackOptions pack;
   pack.threads = workerCount(target);
-  std::shared_ptr<const rt::PackedParams> params =
-      weights.tensors ? rt::PackedParams::pack(artifact->info(), *weights.tensors, pack)
-                      : rt::PackedParams::random(artifact->info(), *weights.seed, pack);
+  if (weights.tensors)
+    model.params = rt::PackedParams::pack(artifact->info(), *weights.tensors, pack);
+  std::shared_ptr<const rt::PackedParams> params = model.params ? model.params : rt::PackedParams::random(artifact->info(), *weights.seed, pack);
   rt::TeamOptions team;
   team.workers = workerCount(target);
   model.weightBytes = params->bytes();

@@ -10,6 +10,10 @@
 #include "loopc/runtime/TensorFile.h"
 #include <memory>
 
+namespace loopc::rt {
+class PackedParams;
+}
+
 namespace loopc::driver {
 
 /// The text of a spec; `name` is the path as given.
@@ -69,6 +73,7 @@ Published publishedFor(const SpecOptions &options, const Weights &weights);
 /// A model ready to run.
 struct LoadedModel {
   std::unique_ptr<rt::Executor> executor;
+  std::shared_ptr<rt::PackedParams> params; ///< of compiled code with weights from tensors
   LoadTimes times;
   uint64_t weightBytes = 0; ///< packed, cpu only
   const rt::ModelInfo &info() const { return executor->info(); }

@@ -317,6 +317,8 @@ struct ProgramTraining {
   std::vector<uint32_t> groupOf; ///< by weight; kNone: frozen
   std::optional<StepExpr> clip, schedule;
   std::string missing; ///< a name in these numbers that this version gives no value
+  std::string drawn;   ///< what the section draws, as `n ~ poisson(8)`, with commas between; not `fixed`
+  bool windowed = false; ///< a `backprop` line that is not `all`
 };
 
 struct Program {

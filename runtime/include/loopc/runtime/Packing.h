@@ -29,8 +29,9 @@ class PackedParams {
 public:
   /// Takes every table from `source`. Throws Error naming tensor, expected and found: a tensor that is missing, has
   /// another shape, or holds a value that is not finite (with its row and column).
-  static std::shared_ptr<const PackedParams> pack(const ModelInfo &info, const TensorSource &source,
-                                                  const PackOptions &options = {});
+  static std::shared_ptr<PackedParams> pack(const ModelInfo &info, const TensorSource &source, const PackOptions &options = {});
+  /// The same tables filled again, from tensors of the same names and shapes: weights that were trained.
+  void repack(const ModelInfo &info, const TensorSource &source, const PackOptions &options = {});
   /// Seeded values instead of a source: element i of tensor NAME depends on (seed, NAME, i) alone. Law: ParamInfo::init,
   /// else 1 + N(0, 0.02) for vectors (N(0, 0.02) if the name says bias) and N(0, 1 / sqrt(cols)) for matrices.
   static std::shared_ptr<const PackedParams> random(const ModelInfo &info, uint64_t seed,
