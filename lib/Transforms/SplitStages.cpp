@@ -200,7 +200,10 @@ void Splitter::ensure(StageIndex index, Value value) {
     part.map.map(value, load(index, fieldOf(state), value.getType()));
     return;
   }
-  if (isFree(op)) {
+  // A flag is made again from what it was made of: no field holds one.
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  const bool flag = type && type.getElementType().isInteger(1) && op->getNumRegions() == 0 && isPure(op);
+  if (isFree(op) || flag) {
     ensureOperands(index, op);
     b.clone(*op, part.map);
     return;

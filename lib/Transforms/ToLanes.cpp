@@ -478,7 +478,8 @@ LogicalResult Converter::convertRecur(RecurOp recur, RowScope &scope) {
   for (Value value : scalars(with))
     carried.push_back(isFlag(value) ? arith::UIToFPOp::create(b, loc, withElementType(value.getType(), b.getF32Type()), value) : value);
   // The runtime writes a draw of an iteration before the call that runs it.
-  auto draws = llvm::to_vector(from.getOps<NoiseOp>());
+  SmallVector<NoiseOp> draws; // of the body and of its branches
+  from.walk([&](NoiseOp noise) { draws.push_back(noise); });
   for (NoiseOp noise : draws)
     carried.push_back(loadDraw(noise, scope));
   auto made =

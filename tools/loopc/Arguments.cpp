@@ -127,6 +127,7 @@ struct Program {
     t.add_option("--seq", train.sequence, "Tokens of a sequence")->check(CLI::Range(1, 1 << 20))->capture_default_str();
     t.add_option("--from", train.from, "Weights to begin with (default: random ones)")->type_name("PATH");
     t.add_option("--seed", train.seed, "Key of the first weights, of the order of the data and of draws")->capture_default_str();
+    t.add_option("--section", train.section, "The section `train NAME` (default: the first)")->type_name("NAME");
     addLoops(t, train.loops);
     t.add_option("--window", train.window, "The last iterations that a gradient passes (default: all)")->check(CLI::PositiveNumber)->type_name("K");
     t.add_option("--checkpoint-every", train.checkpointEvery, "Updates between checkpoints")->check(CLI::PositiveNumber)->capture_default_str();

@@ -137,7 +137,7 @@ struct TrainOptions {
   SpecOptions spec;
   TargetOptions target;
   std::vector<std::string> data, valid;
-  std::string tokenizer, out, from;
+  std::string tokenizer, out, from, section;
   int64_t steps = 0, sequence = 256, batch = 8, accumulate = 1, checkpointEvery = 100, keep = 2;
   std::optional<int> loops, window;
   std::vector<int> validLoops; ///< none: as trained

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 Json identityOf(const TrainOptions &options, const std::string &hash) {
   return {{"program", hash},          {"data", options.data},   {"tokenizer", options.tokenizer},
           {"batch", options.batch},   {"accumulate", options.accumulate}, {"seq", options.sequence},
-          {"loops", options.loops ? Json(*options.loops) : Json()},       {"window", options.window ? Json(*options.window) : Json()},
+          {"section", options.section}, {"loops", options.loops ? Json(*options.loops) : Json()},       {"window", options.window ? Json(*options.window) : Json()},
           {"seed", options.seed},     {"from", options.from}};
 }
 
@@ -41,6 +41,18 @@ std::map<std::string, std::string> filesBeside(const TrainOptions &options) {
   if (config.ends_with(".json") && isFile(config))
     files["config.json"] = readFile(config);
   return files;
+}
+
+/// `train NAME { … }`; without a name the first.
+const frontend::ProgramTraining &sectionOf(const frontend::Program &program, const std::string &name) {
+  std::string known;
+  for (const frontend::ProgramTraining &one : program.trainings) {
+    std::string own = one.name == "train" ? one.name : one.name.substr(one.name.find('.') + 1);
+    if (name.empty() || own == name)
+      return one;
+    known += (known.empty() ? "" : ", ") + own;
+  }
+  throw UsageError("expected --section one of " + known + ", but got " + rt::quoted(name));
 }
 
 rt::Law lawOf(const frontend::ProgramDraw &draw) {
@@ -243,7 +255,7 @@ int runTrain(const TrainOptions &options) {
   frontend::Program program = elaborateSpec(spec, options.spec, publishedFor(options.spec, from));
   if (program.trainings.empty())
     failExpected(options.spec.spec, "a `train` section whose loss this version runs", "none");
-  const frontend::ProgramTraining &section = program.trainings[0];
+  const frontend::ProgramTraining &section = sectionOf(program, options.section);
   if (!section.drawn.empty() && !options.loops)
     failExpected("--loops", "a number of iterations, since draws of a training section (" + section.drawn + ") are not made by this version", "none");
   if (section.windowed && !options.window)
@@ -263,7 +275,7 @@ int runTrain(const TrainOptions &options) {
   given.tensors = weights;
   LoadedModel model = loadModel(request, target, given);
   first = {};
-  TrainState state(program, std::move(*weights));
+  TrainState state(program, section, std::move(*weights));
   return Training(options, program, request.hash, model, state, data).run();
 }
 

@@ -53,8 +53,8 @@ MasterWeights::MasterWeights(const frontend::Program &program, const rt::ModelIn
   }
 }
 
-TrainState::TrainState(const frontend::Program &program, MasterWeights weights)
-    : program(program), section(program.trainings.at(0)), master(std::move(weights)) {
+TrainState::TrainState(const frontend::Program &program, const frontend::ProgramTraining &section, MasterWeights weights)
+    : program(program), section(section), master(std::move(weights)) {
   if (!section.missing.empty())
     failExpected(program.filename + ": the `train` section", "numbers made of constants and `step`", "`" + section.missing + "`");
   rt::OptimizerSettings settings;

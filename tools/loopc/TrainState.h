@@ -23,7 +23,7 @@ private:
 
 class TrainState {
 public:
-  TrainState(const frontend::Program &program, MasterWeights weights);
+  TrainState(const frontend::Program &program, const frontend::ProgramTraining &section, MasterWeights weights);
 
   /// Update number `update`, from 1, with the gradients of all weights by published names; they are scaled in place. Returns their norm.
   double apply(std::map<std::string, std::vector<float>> &gradients, int64_t update);
